@@ -332,7 +332,7 @@ class Nodes:
         await self._ask(node, event, by)
         return node
 
-    async def intent(self, node: str, *, by: str, credential: str) -> bool:
+    async def intent(self, node: str, *, by: str, credential: str, address: str = "") -> bool:
         """Take a bare intent, and return whether there was one before.
 
         Raise Refusal: 403 for a credential that the agent may have read, 404 for an unknown node.
@@ -341,6 +341,7 @@ class Nodes:
             by=by,
             credential=credential,
             classes=INTENT_CLASSES,
+            address=address,
         )
         answer = await self._ask(node, event, by)
         state = self._index.of(node)

@@ -34,5 +34,6 @@ class MachineIntents:
             node_of_instance(machine.account, machine.instance),
             by=f"controller of {machine.instance}",
             credential=f"controller:{body.sandbox_id}",
+            address=call.peer,
         )
         return Reply(MachineIntentAnswer(ok=True, already_started=known))

@@ -62,7 +62,7 @@ class Nodes(Protocol):
         """Return the id of a node that is registered now; where a person connected it, granted."""
         ...
 
-    async def intent(self, node: str, *, by: str, credential: str) -> bool:
+    async def intent(self, node: str, *, by: str, credential: str, address: str = "") -> bool:
         """Return whether somebody's wish to see the node was known already.
 
         Raise Refusal (403) for a credential that may not express it.

@@ -135,7 +135,7 @@ async def test_the_owners_calls_say_what_is_missing(tmp_path: Path) -> None:
             assert await start() == (500, "registration_unreadable")
         (folder / "config.json").write_text('{"api_key": "cm_1"}')
         assert await start() == (502, "intent_failed"), "this plane has no such route"
-        for text in ("", "  \n", "javascript:alert(1)", "x" * 5_000):
+        for text in ("", "  \n", "javascript:alert(1)", "https://a\x1b[31m\r\nb", "x" * 5_000):
             (folder / "dashboard-url.txt").write_text(text)
             assert await url() == (500, "url_unreadable")
         (folder / "dashboard-url.txt").write_text(" https://one.example/x#key=k \n")

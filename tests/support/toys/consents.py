@@ -57,7 +57,7 @@ class ToyConsents:
             self.grant(node, INTENT_CLASSES if source == "person" else (), account=account)
         return node
 
-    async def intent(self, node: str, *, by: str, credential: str) -> bool:
+    async def intent(self, node: str, *, by: str, credential: str, address: str = "") -> bool:
         if self.intent_fails is not None:
             raise self.intent_fails
         self.intents.append((node, credential))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from holdfast.machine.observer import cursors, limits
 from holdfast.machine.observer.cursors import CursorReader
+from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.lines import LineFile
 from holdfast.machine.observer.readers.openclaw import transcript_fields
 from holdfast.machine.observer.readers.parts import encoded
@@ -267,3 +268,12 @@ def test_however_a_file_grows_each_line_comes_once_in_order(
     assert reader.got == wanted
     assert len(set(reader.ids)) == len(wanted)
     reader.outbox.close()
+
+
+def test_a_sparse_file_without_a_line_ends_the_search(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.truncate(1 << 43)
+    with files.opened(path, below=tmp_path) as found:
+        assert files.last_line_end(found) == 0
+        assert list(files.lines_after(found, 0)) == []

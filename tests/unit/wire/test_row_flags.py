@@ -29,7 +29,7 @@ def test_what_is_sent_is_an_order_unless_it_is_a_program_or_a_question() -> None
 
 def test_reads_of_an_agents_content_and_tries_of_its_rules_are_audited_too() -> None:
     assert {row.name for row in ENDPOINTS if row.audited and not row.mutates} == {
-        "config.get", "content.export", "controller.intent", "files.read", "instance.open",
+        "config.get", "content.export", "files.read", "instance.open",
         "page.instance-next", "rehearse.dry-run", "rehearse.explain",
         "rehearse.replay", "rehearse.what-if",
     }  # fmt: skip

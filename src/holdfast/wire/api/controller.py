@@ -50,6 +50,6 @@ CONTROLLER: Final = (
     order(
         "controller.intent", INTENT_PATH, MachineIntent, MachineIntentAnswer,
         "Pass on that whoever holds the controller's token wants to see the machine's node.",
-        scope="machine", statuses=(200, 404, 409, 503), mutates=False, audited=True,
+        scope="machine", statuses=(200, 404, 409, 503), mutates=False,
     ),
 )  # fmt: skip

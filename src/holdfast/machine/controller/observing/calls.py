@@ -105,7 +105,7 @@ class OwnerCalls:
         )
         url = raw.decode("utf-8", "replace").strip()
         # The agent can write the file: a `javascript:` of its must not reach its owner's browser.
-        if not url.startswith(_SCHEMES) or len(url) > URL_CHARS_MAX:
+        if not (url.startswith(_SCHEMES) and url.isprintable() and len(url) <= URL_CHARS_MAX):
             raise RefusedError(500, "url_unreadable", "The file holds no address")
         return DashboardUrl(url=url)
 

@@ -23,6 +23,9 @@ from holdfast.machine.observer.readers.parts import stream_id
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HASH_DIGITS: Final = 32
 _SKIP_BYTES: Final = 65_536
+_SKIP_BYTES_MAX: Final = 67_108_864
+"""Bytes that are searched for the end of a line; of a longer one nothing is sent, nor of what comes
+after it. A sparse file of terabytes would take hours, at each look."""
 
 
 _within: tuple[Path, ...] = ()
@@ -144,7 +147,8 @@ def _long_line(file: Opened, offset: int) -> Line | None:
 
 
 def _end_of_line(file: Opened, offset: int) -> int | None:
-    while block := os.pread(file.descriptor, _SKIP_BYTES, offset):
+    last = offset + _SKIP_BYTES_MAX
+    while offset < last and (block := os.pread(file.descriptor, _SKIP_BYTES, offset)):
         found = block.find(b"\n")
         if found >= 0:
             return offset + found + 1
@@ -153,9 +157,10 @@ def _end_of_line(file: Opened, offset: int) -> int | None:
 
 
 def last_line_end(file: Opened) -> int:
-    """Return the offset behind the last full line, 0 if there is none."""
+    """Return the offset behind the last full line, 0 if there is none near the end."""
     end = file.size
-    while end > 0:
+    last = end - _SKIP_BYTES_MAX
+    while end > max(last, 0):
         start = max(end - _SKIP_BYTES, 0)
         found = os.pread(file.descriptor, end - start, start).rfind(b"\n")
         if found >= 0:

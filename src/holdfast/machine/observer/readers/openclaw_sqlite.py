@@ -11,10 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from holdfast.kernel.failure import OperationError
@@ -38,9 +38,14 @@ _STEPS_MAX: Final = 300
 """Millions of instructions of SQLite's machine that one look may take, some ten seconds: what an
 agent's schema has it compute may have no end."""
 _EVENTS: Final = (
-    "SELECT seq, event_json, created_at, length(event_json) FROM transcript_events"
+    "SELECT seq, CASE WHEN length(event_json) <= ? THEN event_json END, created_at,"
+    " length(event_json) FROM transcript_events"
     " WHERE session_id = ? AND seq >= ? ORDER BY seq LIMIT ?"
 )
+
+
+_Row: TypeAlias = tuple[int, str | None, Any, int | None]
+"""Number, text, time and length of an event; no text where it is too long or compressed."""
 
 
 class SqliteTranscripts:
@@ -109,19 +114,19 @@ class SqliteSession(NamedTuple):
         stream = stream_id(content, self.name, "sqlite")
         return Cursor(content, stream, self.name, 0, 0, "", 0)
 
-    def _rows(self, cursor: Cursor) -> list[tuple[int, str | None, Any, int | None]]:
+    def _rows(self, cursor: Cursor) -> list[_Row]:
         if self.newest < cursor.offset:
             return []
-        asked = (self.session, cursor.offset, limits.BLOCK_LINES_MAX)
+        asked = (
+            limits.LINE_BYTES_MAX, self.session, cursor.offset, limits.BLOCK_LINES_MAX,
+        )  # fmt: skip
         try:
             with _reading(self.path, self.below) as connection:
-                return [] if connection is None else connection.execute(_EVENTS, asked).fetchall()
+                return [] if connection is None else _taken(connection.execute(_EVENTS, asked))
         except sqlite3.Error as error:
             raise OperationError(f"{DATABASE}: {error.sqlite_errorname}") from error
 
-    def _part(
-        self, cursor: Cursor, rows: list[tuple[int, str | None, Any, int | None]], since_ms: int
-    ) -> Part | None:
+    def _part(self, cursor: Cursor, rows: list[_Row], since_ms: int) -> Part | None:
         values: list[Any] = []
         ids: list[str] = []
         size, end, at_ms, start = limits.BODY_ROOM_BYTES, cursor.offset, cursor.at_ms, cursor.offset
@@ -146,13 +151,25 @@ class SqliteSession(NamedTuple):
 
 
 def _record(seq: int, text: str | None, size: int) -> Record:
+    if size > limits.LINE_BYTES_MAX:
+        return oversized(size)
     if text is None:
         # Compressed with zstd, which the standard library cannot read before Python 3.14.
         value = {"type": "unreadable", "encoding": "zstd", "seq": seq}
         return Record(value, 64, None)
-    if size > limits.LINE_BYTES_MAX:
-        return oversized(size)
     return read_record(text.encode("utf-8", "replace"))
+
+
+def _taken(rows: Iterable[_Row]) -> list[_Row]:
+    """Return as many rows as fill an upload; the rest is not taken into memory."""
+    taken: list[_Row] = []
+    size = 0
+    for row in rows:
+        taken.append(row)
+        size += min(row[3] or 0, limits.LINE_BYTES_MAX)
+        if size > limits.BODY_BYTES_MAX:
+            break
+    return taken
 
 
 def _changed_ns(path: Path) -> int:
