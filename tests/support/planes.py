@@ -152,14 +152,20 @@ class PlaneProcess:
         return [describe(process) for process in left]
 
     def destroy_all(self) -> None:
-        """Destroy every instance, and wait until none is left."""
+        """Destroy every instance, and wait until no machine is left.
+
+        An instance may take two minutes more: until a listing must show what was asked for.
+        """
         with self.client() as client:
             for item in client.call("instance.list", query={"limit": "500"}).items:
                 body = InstanceDestroy(confirm=item.name)
                 client.call("instance.destroy", path={"id": item.id}, body=body)
             until(
-                "every instance is gone",
-                lambda: not client.call("instance.list").items,
+                "every machine is gone",
+                lambda: (
+                    not any(item.machine_id for item in client.call("instance.list").items)
+                    and not self.controllers()
+                ),
                 seconds=30,
             )
 
