@@ -37,6 +37,7 @@ def observer(page: Page, plane: PlaneProcess) -> Any:
     with plane.client() as client:
         made = client.call("node-key.create", body=NodeKeyCreate(name="k", account="local"))
     headers = {"x-api-key": made.key}
+    today = str(datetime.now(UTC).date())  # the same one, should midnight pass
 
     def post(path: str, **body: Any) -> Any:
         url = f"{plane.url}{path}"
@@ -44,7 +45,7 @@ def observer(page: Page, plane: PlaneProcess) -> Any:
 
     def send(tokens: int) -> None:
         model = {"model": "claude-opus-4-5", "turns": 2, "input": tokens}
-        day = {"day": str(datetime.now(UTC).date()), "models": [model, {"model": "x", "input": 5}]}
+        day = {"day": today, "models": [model, {"model": "x", "input": 5}]}
 
         def is_taken() -> bool:
             answer = post("/ingest/autonomy", node_id="laptop", snapshots=[day])

@@ -37,7 +37,6 @@ from holdfast.outbox.queue import Queue
 from holdfast.outbox.signal import Signal
 
 Carry = Callable[[Sender, Batch], Answer]
-_SERVER_ERROR: Final = 500
 _TOO_LARGE: Final = 413
 _RATE_S: Final = limits.RATE_WINDOW_MS / 1_000
 

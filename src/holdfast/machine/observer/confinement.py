@@ -7,16 +7,14 @@ account's. What is checked before a file is opened is checked again by the kerne
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from holdfast.kernel.failure import reason
 from holdfast.machine.confine.grants import Wishes, find_scope
 from holdfast.machine.confine.landlock import READ, READ_FILE, WRITE, WRITE_FILE, Kernel
 from holdfast.machine.controller.process import atomic_file
-from holdfast.machine.observer.settings import Settings, process_environment
+from holdfast.machine.observer.settings import Settings
 
-_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _DEVICES: Final = ("/dev/null", "/dev/urandom")
 
 
@@ -35,7 +33,7 @@ def confine(settings: Settings) -> str:
             atomic_file.make_folder(folder)
         scope = find_scope(
             Wishes(
-                read=[path for name in _CERTIFICATES if (path := _given(name))],
+                read=[path for path in settings.certificates if path.startswith("/")],
                 write=[str(folder) for folder in (*settings.within, settings.folder)],
             )
         )
@@ -45,8 +43,3 @@ def confine(settings: Settings) -> str:
     except OSError as error:
         return reason(error)
     return ""
-
-
-def _given(name: str) -> str:
-    path = process_environment().get(name, "")
-    return path if os.path.isabs(path) else ""  # noqa: PTH117  a text is at hand

@@ -15,6 +15,7 @@ from holdfast.machine.controller.observing import protocol
 _API_KEYS: Final = ("HOLDFAST_API_KEY", "KILOCODE_API_KEY")
 _GATEWAY_TOKENS: Final = ("HOLDFAST_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN")
 _SANDBOXES: Final = ("HOLDFAST_SANDBOX_ID", "KILOCLAW_SANDBOX_ID")
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _URLS: Final = ("HOLDFAST_PLANE_URL", "CLAWMETRY_ENDPOINT", "CLAWMETRY_INGEST_URL")
 
 
@@ -25,6 +26,7 @@ class Settings(NamedTuple):
     and `pinned_node` are the plane's consent key and its id of this node, where whoever starts the
     observer knows them; empty, they are asked of the plane. `credentials` are headers that prove a
     machine of the plane. `within` are the only folders of which files are read; empty, all are.
+    `certificates` are where those are that the plane's is checked against, if not the host's.
     """
 
     url: str
@@ -43,6 +45,7 @@ class Settings(NamedTuple):
     pinned_key: str
     pinned_node: str
     within: tuple[Path, ...] = ()
+    certificates: tuple[str, ...] = ()
 
 
 def process_environment() -> Mapping[str, str]:
@@ -76,6 +79,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         pinned_key=environ.get("HOLDFAST_CONSENT_KEY", ""),
         pinned_node=environ.get("HOLDFAST_CONSENT_NODE", ""),
         within=within,
+        certificates=tuple(path for name in _CERTIFICATES if (path := environ.get(name))),
     )
 
 

@@ -1,9 +1,9 @@
 """Runs the observer beside the agent: started with the controller, restarted, ended with it.
 
 Nothing of it reaches the agent: it has a process and a folder of its own, and whatever happens to
-it is a fact in reports and a line in the log. It is not confined as the agent is, because it keeps
-what the agent must not read: the machine's credentials, the gate, and the queue. It opens only the
-agent's own files, over no link.
+it is a fact in reports and a line in the log. It is not in the agent's sandbox, because it keeps
+what the agent must not read: the machine's credentials, the gate, and the queue. It confines itself
+to the agent's home and its own folder (`observer/confinement.py`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Told(NamedTuple):
 
 
 class Launch(Protocol):
-    """Starts an unconfined process of ours."""
+    """Starts a process of ours outside of the agent's sandbox."""
 
     def __call__(
         self,

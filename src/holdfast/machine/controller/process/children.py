@@ -284,9 +284,10 @@ class ChildProcesses:
         on_exit: OnExit,
         on_rest: OnLine,
     ) -> Child:
-        """Start a program of ours, unconfined; raise OSError.
+        """Start a program of ours outside of the agent's sandbox; raise OSError.
 
-        It runs no code of the agent's, and is killed before the agent when memory runs out.
+        It runs no code of the agent's and confines itself. It is killed before the agent when
+        memory runs out.
         """
         launch = Launch(tuple(argv), dict(env))
         return self._launch(

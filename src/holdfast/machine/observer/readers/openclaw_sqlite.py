@@ -12,7 +12,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote
@@ -34,9 +34,11 @@ _WAL: Final = b"\2\2"
 _SESSIONS: Final = "SELECT session_id, max(seq) FROM transcript_events GROUP BY session_id"
 _KIND: Final = "SELECT type FROM sqlite_schema WHERE name = 'transcript_events'"
 _STEP: Final = 1_000_000
-_STEPS_MAX: Final = 300
-"""Millions of instructions of SQLite's machine that one look may take, some ten seconds: what an
-agent's schema has it compute may have no end."""
+_STEPS_MAX: Final = 60
+"""Millions of instructions of SQLite's machine that one look may take, since a table may have any
+size: 2 to 10 s (a recursive sum and a large sort, measured on a machine with other work)."""
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+"""What SQLite opens beside a database."""
 _EVENTS: Final = (
     "SELECT seq, CASE WHEN length(event_json) <= ? THEN event_json END, created_at,"
     " length(event_json) FROM transcript_events"
@@ -224,6 +226,9 @@ def _found(path: Path, below: Path) -> tuple[int, int, int]:
     """Return what changes with a database; raise OSError for what is no plain file of ours."""
     with atomic_file.open_folder(path.parent, below=below) as folder:
         found = atomic_file.stat_plain(folder, path.name)
+        for name in _BESIDE:
+            with suppress(FileNotFoundError):  # any other, a fifo above all, SQLite would wait for
+                atomic_file.stat_plain(folder, path.name + name)
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
