@@ -1,4 +1,7 @@
-"""Nothing of the observer but `upload` can open a connection: not by import, not by a call."""
+"""Nothing of the observer but `upload` can open a connection: not by import, not by a call.
+
+`readers/queries` starts one program, in `confine.sandbox.isolated`, where no socket can be made.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from tests.house.sources import PACKAGE, imports, python_files, shown, tree, use
 
 OBSERVER = "src/holdfast/machine/observer"
 WAY_OUT = PACKAGE / "machine" / "observer" / "upload.py"
+STARTS = PACKAGE / "machine" / "observer" / "readers" / "queries.py"
 
 ABLE = {
     "_socket", "aiohttp", "asyncio", "concurrent", "ctypes", "ftplib", "http", "httptools",
@@ -38,10 +42,18 @@ def ways_out(path: Path) -> list[tuple[int, str]]:
 
 
 def test_only_upload_can_open_a_connection() -> None:
-    files = [path for path in python_files(OBSERVER) if path != WAY_OUT]
+    files = [path for path in python_files(OBSERVER) if path not in {WAY_OUT, STARTS}]
     assert len(files) > 12
     found = [f"{shown(path)}:{line} {name}" for path in files for line, name in ways_out(path)]
     assert not found, "everything leaves through observer/upload.py:\n" + "\n".join(found)
+
+
+def test_the_one_program_that_is_started_can_make_no_socket() -> None:
+    assert {name for _, name in ways_out(STARTS)} == {"subprocess"}
+    started = [node for node in ast.walk(tree(STARTS)) if isinstance(node, ast.Call)]
+    (popen,) = (node for node in started if ast.unparse(node.func).startswith("subprocess."))
+    assert ast.unparse(popen.args[0]) == "launch.argv"
+    assert "launch = isolated(" in STARTS.read_text()
 
 
 def test_upload_opens_them_with_the_queues_own_client() -> None:

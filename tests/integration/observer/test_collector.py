@@ -51,6 +51,7 @@ class Sized(NamedTuple):
 
     size: int
     ids: int = 1
+    name: str = "sized"
     content: ContentClass = "logs"
     endpoint: Any = "logs"
     changed_ns: int = 2**62
@@ -64,6 +65,9 @@ class Sized(NamedTuple):
         return Part({"lines": [text]}, ids, cursor, 0, more=False)
 
     def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
+        return None
+
+    def unread(self, _cursors: CursorReader, _content: ContentClass) -> int | None:
         return None
 
 

@@ -1,15 +1,10 @@
-"""What an agent puts in the way of an observer leads it nowhere, and does not hold it up."""
+"""What an agent puts in the way of an observer leads it nowhere."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from tests.support.confinement import need
 from tests.support.patience import patience
@@ -58,32 +53,3 @@ def test_what_is_of_others_is_refused_by_the_kernel(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["refused"] * 6
-
-
-_READING = """
-import sys
-from pathlib import Path
-from holdfast.machine.observer.readers.openclaw_sqlite import _reading
-path = Path(sys.argv[1])
-try:
-    with _reading(path, path.parent) as connection:
-        print(connection.execute("SELECT count(*) FROM transcript_events").fetchone())
-except OSError as error:
-    print(error.strerror)
-"""
-
-
-@pytest.mark.parametrize("beside", ["", "-journal", "-shm"])
-def test_a_fifo_beside_a_database_is_not_opened(tmp_path: Path, beside: str) -> None:
-    path = tmp_path / "openclaw-agent.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = wal")
-        connection.execute("CREATE TABLE transcript_events (session_id TEXT)")
-    path.with_name(f"{path.name}-wal").touch()
-    if beside:
-        os.mkfifo(path.with_name(path.name + beside))
-    done = subprocess.run(  # killed where it waits: SQLite hears of no other signal meanwhile
-        [sys.executable, "-c", _READING, str(path)],
-        capture_output=True, text=True, check=False, timeout=patience(10),
-    )  # fmt: skip
-    assert done.stdout.strip() == ("not a regular file" if beside else "(0,)"), done.stderr

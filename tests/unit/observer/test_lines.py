@@ -270,10 +270,34 @@ def test_however_a_file_grows_each_line_comes_once_in_order(
     reader.outbox.close()
 
 
-def test_a_sparse_file_without_a_line_ends_the_search(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
+def test_a_hole_of_terabytes_is_passed_at_once(reader: Reader) -> None:
+    path = reader.path("a.jsonl")
     with path.open("wb") as file:
         file.truncate(1 << 43)
-    with files.opened(path, below=tmp_path) as found:
+    with files.opened(path, below=reader.folder) as found:
         assert files.last_line_end(found) == 0
-        assert list(files.lines_after(found, 0)) == []
+        assert list(files.lines_after(found, 0)) == [files.Line(0, 1 << 43, None)]
+    reader.read("a.jsonl")
+    append(path, "the end of it\n" + line("next"))
+    reader.got.clear()
+    assert reader.read("a.jsonl")[1:] == ["next"]
+
+
+@pytest.mark.parametrize("size", [2_000_000, 2_000_001, 3_500_000])
+def test_a_line_of_any_length_is_passed_over_and_what_follows_is_sent(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(files, "_SKIP_BYTES_MAX", 1_000_000)
+    path = reader.path("a.jsonl")
+    append(path, line("first") + "x" * size)
+    first, *pieces = reader.read("a.jsonl")
+    assert first == "first"
+    assert {piece["type"] for piece in pieces} == {"oversized"}
+    assert sum(piece["bytes"] for piece in pieces) <= size, "a piece that may go on is not passed"
+    append(path, "y" * 1_000 + "\n" + line("next"))
+    *rest, last = reader.read("a.jsonl")
+    assert last == "next"
+    told = [piece["bytes"] for piece in (*pieces, *rest)]
+    assert size <= sum(told) + len(told) <= size + 1_000 + len(told)
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert reader.read("a.jsonl") == []

@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
-from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.clock import ManualClock, SystemClock
 from holdfast.machine.observer import cursors, limits
 from holdfast.machine.observer.cursors import CursorReader
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
-from holdfast.machine.observer.readers.openclaw_sqlite import DATABASE, SqliteTranscripts
-from holdfast.machine.observer.readers.openclaw_sqlite import _reading as reading
+from holdfast.machine.observer.readers.openclaw_sqlite import (
+    DATABASE,
+    SqliteSession,
+    SqliteTranscripts,
+)
 from holdfast.machine.observer.readers.parts import Part, Source, encoded
+from holdfast.machine.observer.readers.queries import Queries, Query
 from holdfast.outbox.box import Outbox, open_outbox
 from holdfast.wire.consent import CLASSES, ContentClass
 from holdfast.wire.times import parse_time
@@ -47,6 +51,12 @@ class Stage:
             folder / "queue", durability="process", prepare=cursors.prepare
         )
         self.reader = CursorReader(self.outbox.read)
+        self.unwanted = False
+        self.queries = Queries(self.state, clock=SystemClock(), unwanted=lambda: self.unwanted)
+
+    @property
+    def sqlite(self) -> SqliteTranscripts:
+        return SqliteTranscripts(self.openclaw, self.queries, clock=self.clock)
 
     def parts(self, content: ContentClass, program: Any = None, since_ms: int = 0) -> list[Part]:
         found = []
@@ -66,6 +76,7 @@ class Stage:
 def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path)
     yield made
+    made.queries.close()
     made.outbox.close()
 
 
@@ -253,7 +264,7 @@ def test_claude_code_and_codex(stage: Stage, tmp_path: Path) -> None:
 
 
 def test_every_class_of_an_empty_home_is_empty(stage: Stage, tmp_path: Path) -> None:
-    for program in (stage.openclaw, SqliteTranscripts(stage.openclaw), claude_code(tmp_path / "x")):
+    for program in (stage.openclaw, stage.sqlite, claude_code(tmp_path / "x")):
         for content in CLASSES:
             assert stage.parts(content, program) == []
 
@@ -281,7 +292,7 @@ def insert(connection: sqlite3.Connection, session: str, seq: int, text: str | N
 
 def test_sqlite_transcripts_come_once_and_go_on(stage: Stage) -> None:
     connection = database(stage)
-    program = SqliteTranscripts(stage.openclaw)
+    program = stage.sqlite
     many = 2 * limits.BLOCK_LINES_MAX + 1
     for seq in range(many):
         insert(connection, "s1", seq, message(f"e{seq}"))
@@ -297,21 +308,10 @@ def test_sqlite_transcripts_come_once_and_go_on(stage: Stage) -> None:
     connection.close()
 
 
-def test_a_view_that_never_ends_is_not_asked(stage: Stage) -> None:
-    connection = database(stage)
-    connection.execute("DROP TABLE transcript_events")
-    connection.execute(
-        "CREATE VIEW transcript_events AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1"
-        " FROM c) SELECT hex(n) session_id, 0 seq, '' event_json, 0 created_at FROM c"
-    )
-    assert stage.parts("transcripts", SqliteTranscripts(stage.openclaw)) == []
-    connection.close()
-
-
 def test_reading_sqlite_never_holds_up_the_agents_writes(stage: Stage) -> None:
     connection = database(stage)
     connection.execute("PRAGMA busy_timeout = 0")
-    program = SqliteTranscripts(stage.openclaw)
+    program = stage.sqlite
     insert(connection, "s1", 1, message("a"))
     sources = list(program.sources("transcripts"))
     connection.execute("BEGIN IMMEDIATE")
@@ -327,7 +327,7 @@ def test_reading_sqlite_never_holds_up_the_agents_writes(stage: Stage) -> None:
 def test_a_database_that_a_reader_would_lock_is_left_alone(stage: Stage, mode: str) -> None:
     connection = database(stage, mode=mode)
     insert(connection, "s1", 1, message("a"))
-    assert stage.parts("transcripts", SqliteTranscripts(stage.openclaw)) == []
+    assert stage.parts("transcripts", stage.sqlite) == []
     connection.close()
 
 
@@ -335,7 +335,7 @@ def test_a_database_of_an_agent_that_does_not_run(stage: Stage) -> None:
     connection = database(stage)
     insert(connection, "s1", 1, message("a"))
     connection.close()
-    assert len(stage.parts("transcripts", SqliteTranscripts(stage.openclaw))) == 1
+    assert len(stage.parts("transcripts", stage.sqlite)) == 1
 
 
 def test_reading_a_database_leaves_nothing_in_its_folder(stage: Stage) -> None:
@@ -345,29 +345,54 @@ def test_reading_a_database_leaves_nothing_in_its_folder(stage: Stage) -> None:
     folder = stage.state / "agents/main/agent"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert before.keys() == {DATABASE}
-    assert len(stage.parts("transcripts", SqliteTranscripts(stage.openclaw))) == 1
+    assert len(stage.parts("transcripts", stage.sqlite)) == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_what_is_read_while_an_agent_starts_does_not_count(stage: Stage) -> None:
+def test_what_is_read_while_an_agent_starts_does_not_count(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = database(stage)
     insert(connection, "s1", 1, message("a"))
     connection.close()
     path = stage.state / "agents/main/agent" / DATABASE
     again = sqlite3.connect(path, isolation_level=None)
-    with pytest.raises(OSError, match="changed"), reading(path, stage.state):
+    ask = stage.queries.ask
+
+    def ask_while_it_starts(path: Path, query: Query, kind: Any) -> Any:
+        found = ask(path, query, kind)
         insert(again, "s1", 2, message("b"))
-    with reading(path, stage.state) as found:
-        assert found is not None
-        assert found.execute("SELECT max(seq) FROM transcript_events").fetchone() == (2,)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.queries, "ask", ask_while_it_starts)
+        assert list(stage.sqlite.sources("transcripts")) == []
+    (source,) = stage.sqlite.sources("transcripts")
+    assert isinstance(source, SqliteSession)
+    assert source.newest == 2
     again.close()
+
+
+def test_a_database_that_did_not_change_is_not_asked_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = database(stage)
+    insert(connection, "s1", 1, message("a"))
+    program = stage.sqlite
+    first = list(program.sources("transcripts"))
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.queries, "ask", None)
+        assert list(program.sources("transcripts")) == first
+    insert(connection, "s2", 1, message("b"))
+    assert len(list(program.sources("transcripts"))) == 2
+    connection.close()
 
 
 def test_a_session_that_was_written_anew_is_read_and_counted_from_its_beginning(
     stage: Stage,
 ) -> None:
     connection = database(stage)
-    program = SqliteTranscripts(stage.openclaw)
+    program = stage.sqlite
     for seq in range(5):
         insert(connection, "s1", seq, message(f"old{seq}"))
     assert len(stage.parts("transcripts", program)) == 1
@@ -398,7 +423,7 @@ def test_a_database_behind_a_link_is_left_alone(stage: Stage, *, open_still: boo
     folder = stage.state / "agents/main/agent"
     folder.rename(stage.state / "elsewhere")
     folder.symlink_to(stage.state / "elsewhere")
-    assert list(SqliteTranscripts(stage.openclaw).sources("transcripts")) == []
+    assert list(stage.sqlite.sources("transcripts")) == []
     connection.close()
 
 
@@ -406,6 +431,6 @@ def test_another_schema_or_no_database_has_nothing(stage: Stage) -> None:
     connection = database(stage)
     connection.execute("DROP TABLE transcript_events")
     connection.close()
-    assert stage.parts("transcripts", SqliteTranscripts(stage.openclaw)) == []
+    assert stage.parts("transcripts", stage.sqlite) == []
     (stage.state / "agents/main/agent/openclaw-agent.sqlite").write_bytes(b"not a database" * 99)
-    assert stage.parts("transcripts", SqliteTranscripts(stage.openclaw)) == []
+    assert stage.parts("transcripts", stage.sqlite) == []

@@ -78,15 +78,17 @@ _CHANGED_SIGNALS: Final = (2, 13, 25)  # SIGINT, SIGPIPE, SIGXFSZ
 
 _CHUNK_BYTES: Final = 1 << 16
 PORTS_END: Final = 1 << 16
+NO_SOCKETS: Final = -2
+"""In the place of a plan's ports: the program can make no socket of any kind."""
 
 
 class Plan:
     """What to do, encoded as texts that end with NUL.
 
     `report` is the descriptor of the socket for start and end reports, -1 to become the program
-    with no process beside it. `ports` is the descriptor of a ruleset of ports, -1 for none. `abi`
-    is the version of Landlock to use, 0 for none. `rules` are rights on paths. The environment is
-    included, so that none of its variables affects what runs before the program.
+    with no process beside it. `ports` is the descriptor of a ruleset of ports, -1 for none, or
+    NO_SOCKETS. `abi` is the version of Landlock to use, 0 for none. `rules` are rights on paths.
+    The environment is included, so that none of its variables affects what runs before the program.
     """
 
     def __init__(
@@ -284,7 +286,7 @@ _MSG_FASTOPEN: Final = 0x20000000
 _NR, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000
-_ENOSYS, _EPROTONOSUPPORT, _EOPNOTSUPP = 38, 93, 95
+_EACCES, _ENOSYS, _EPROTONOSUPPORT, _EOPNOTSUPP = 13, 38, 93, 95
 
 
 def port_filter(machine: str) -> bytes | None:
@@ -337,6 +339,29 @@ def port_filter(machine: str) -> bytes | None:
     return code.encode()
 
 
+def socket_filter(machine: str) -> bytes | None:
+    """Return the filter that refuses every new socket, a pair of connected ones apart.
+
+    None on architectures whose numbers are not listed here.
+    """
+    calls = _CALLS.get(machine)
+    if calls is None:
+        return None
+    code = _Filter()
+    code.load(_ARCHITECTURE)
+    code.unless_equal(calls.architecture, "unknown")
+    code.load(_NR)
+    code.if_at_least(_OTHER_ABI, "unknown")
+    code.if_equal(_IO_URING_SETUP, "unknown")
+    code.if_equal(calls.socket, "socket")
+    code.answer(_ALLOW)
+    code.label("socket")
+    code.answer(_REFUSE | _EACCES)
+    code.label("unknown")
+    code.answer(_REFUSE | _ENOSYS)
+    return code.encode()
+
+
 def become(plan: Plan) -> NoReturn:
     """Confine this process, then run the program in it."""
     try:
@@ -345,11 +370,14 @@ def become(plan: Plan) -> NoReturn:
         kernel.give_up_privileges()
         if plan.abi:
             kernel.restrict_files(plan.abi, plan.rules)
+        machine, program = os.uname().machine, None
         if plan.ports >= 0:
             kernel.enforce(plan.ports)
-            program = port_filter(os.uname().machine)
-            if program is not None:
-                kernel.filter_calls(program)
+            program = port_filter(machine)
+        elif plan.ports == NO_SOCKETS:
+            program = socket_filter(machine)
+        if program is not None:
+            kernel.filter_calls(program)
     except OSError as error:
         _give_up(FAILED, f"cannot be confined: {error}")
     try:

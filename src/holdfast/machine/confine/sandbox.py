@@ -14,7 +14,15 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.confine.grants import Scope, ScopeError, Wishes, find_scope, programs_on
-from holdfast.machine.confine.landlock import ABI_PORTS, PORTS_END, Kernel, Plan
+from holdfast.machine.confine.landlock import (
+    ABI_PORTS,
+    NO_SOCKETS,
+    PORTS_END,
+    READ,
+    WRITE,
+    Kernel,
+    Plan,
+)
 from holdfast.machine.confine.probing import PYTHON, Kind, Probe, probe
 from holdfast.machine.confine.report import Report
 
@@ -189,6 +197,25 @@ class Confinement:
         if self._ports >= 0:
             os.close(self._ports)
             self._ports = -1
+
+
+def isolated(argv: Sequence[str], *, write: Sequence[str] = ()) -> Launch:
+    """Return how to start a program of ours that reads what others wrote; raise OSError.
+
+    It reads the host's programs, this Python and what is in `write`, writes there alone, has no
+    variables, and can make no socket. Without Landlock the files of its user stay open to it.
+    """
+    launch, scope = Launch((), {}), find_scope(Wishes(write=write))
+    plan = Plan(
+        report=-1,
+        ports=NO_SOCKETS,
+        abi=Kernel().find_abi(),
+        rules=[(READ, path) for path in scope.read] + [(WRITE, path) for path in scope.write],
+        argv=list(argv),
+        env={},
+    )
+    launch.argv = (*PYTHON, *_LOADER, str(launch.hold(plan.encode())))
+    return launch
 
 
 NOTHING: Final = Probe("none", "not asked for", 0, "not asked for")

@@ -14,8 +14,10 @@ from holdfast.kernel.log import Log
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import CursorReader
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.progress import Progress
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
 from holdfast.machine.observer.readers.parts import Part, Source, encoded
+from holdfast.machine.observer.readers.queries import GivenUpError
 from holdfast.machine.observer.sealing import Sealer
 from holdfast.machine.observer.upload import Envelope, Uploader, digest_of
 from holdfast.wire.consent import CLASSES, ContentClass
@@ -71,11 +73,17 @@ class Collector:
         self._watch = StepWatch(clock)
         self._passed_ms: dict[ContentClass, int] = {}
         self._full_ms = float("-inf")
-        self._failed: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
         self._anew = False
         self._counter = Counter()
         self._days_due = True
+        self.progress = Progress(clock)
         self.compress = False
+
+    @property
+    def is_due_anew(self) -> bool:
+        """Return whether what is being read is not wanted any more: the gate has changed."""
+        return self._anew
 
     def forget(self) -> None:
         """End this run early, and look at every file in the next: the gate has changed.
@@ -96,14 +104,18 @@ class Collector:
             self._full_ms = self._clock.steady_ms()
         grant = self._gate.grant()
         if grant is None or self._identity() is None:
+            self.progress.clear()
             return False
         more = False
         for content in CLASSES:
-            if content in grant.classes and self._uploader.follows(grant, content):
+            if content not in grant.classes:
+                self.progress.clear(content)
+            elif self._uploader.follows(grant, content):
                 left = self._collect(content, grant.backfill_from_ms)
                 if left == _NOTHING:
                     self._passed_ms[content] = now_ms - limits.CHANGE_MARGIN_MS
                 more = more or left == _MORE
+        self.progress.looked()
         return more
 
     def _collect(self, content: ContentClass, since_ms: int) -> str:
@@ -112,18 +124,26 @@ class Collector:
         try:
             if content == "counters":
                 return self._collect_days(passed_ms, since_ms)
-            return self._take_all(self._changed(content, passed_ms), since_ms)
+            return self._take_all(self._changed(content, content, passed_ms), since_ms)
         except Exception as error:  # noqa: BLE001  # one class must not end the rest
             self._unreadable(content, error)
             return _LATER
 
-    def _changed(self, content: ContentClass, passed_ms: int) -> list[Source]:
-        return [
+    def _changed(
+        self, content: ContentClass, read_for: ContentClass, passed_ms: int
+    ) -> list[Source]:
+        """Return the sources of a class that have something to read for this or another class."""
+        listed = [source for program in self._programs for source in program.sources(content)]
+        due = self.progress.keep(read_for, {source.name for source in listed})
+        found = [
             source
-            for program in self._programs
-            for source in program.sources(content)
-            if source.changed_ns // _NS >= passed_ms
+            for source in listed
+            if source.changed_ns // _NS >= passed_ms or source.name in due
         ]
+        for source in found:
+            if source.name not in due:
+                self.progress.note(read_for, source.name, source.unread(self._reader, read_for))
+        return found
 
     def _collect_days(self, passed_ms: int, since_ms: int) -> str:
         left = self._count(passed_ms)
@@ -153,20 +173,23 @@ class Collector:
                     return _FULL
                 part = source.next_part(self._reader, since_ms=since_ms)
                 if part is None:
+                    self.progress.note(source.content, source.name, None)
                     return _NOTHING
                 if not self._hand_on(source, part, since_ms):
                     return _FULL
+                self.progress.passed(part.too_long)
+                left = part.left if part.more else None
+                self.progress.note(source.content, source.name, left)
                 if not part.more:
                     return _NOTHING
         except Exception as error:  # noqa: BLE001  # one file must not end the rest
-            self._unreadable(type(source).__name__, error)
-            return _LATER
+            return self._hindered(source, source.content, error)
         return _MORE
 
     def _count(self, passed_ms: int) -> str:
         """Count what is new in transcripts; return what is left. Nothing of them is sent."""
         left = _NOTHING
-        for source in self._changed("transcripts", passed_ms):
+        for source in self._changed("transcripts", "counters", passed_ms):
             if self._anew:
                 return _MORE
             left = _both(left, self._count_one(source))
@@ -177,22 +200,33 @@ class Collector:
             for _ in range(_BLOCKS_COUNTED):
                 part = source.next_lines(self._reader, "counters")
                 if part is None:
+                    self.progress.note("counters", source.name, None)
                     return _NOTHING
                 counted = self._counter.count(part)
                 if not self._uploader.pass_over(part.cursor, counted.counts):
                     return _LATER
                 self._counter.keep(counted)
                 self._days_due = self._days_due or bool(counted.counts)
+                self.progress.note("counters", source.name, part.left)
         except Exception as error:  # noqa: BLE001  # as in _take
-            self._unreadable(type(source).__name__, error)
-            return _LATER
+            return self._hindered(source, "counters", error)
         return _MORE
+
+    def _hindered(self, source: Source, content: ContentClass, error: Exception) -> str:
+        """Note why one source cannot be read; it is tried again, and holds up no other."""
+        if isinstance(error, GivenUpError):
+            return _LATER
+        kind = type(source).__name__
+        self.progress.fail(content, source.name, f"{kind}: {reason(error)}")
+        self._unreadable(kind, error)
+        # The numbers of a day are looked at as long as they are due, files where one is noted.
+        return _LATER if source.endpoint == "days" else _NOTHING
 
     def _unreadable(self, source: str, error: Exception) -> None:
         """Log why something cannot be read, once for each kind and reason."""
         told = (source, reason(error))
-        if told not in self._failed:
-            self._failed.add(told)
+        if told not in self._told:
+            self._told.add(told)
             self._log.warning("source.unreadable", source=told[0], reason=told[1])
 
     def _hand_on(self, source: Source, part: Part, since_ms: int) -> bool:

@@ -129,3 +129,22 @@ SAMPLE_CHARS_MAX: Final = 240
 
 CLOSE_S: Final = 3.0
 """Time for what is being sent when the observer is told to end."""
+
+QUERY_S: Final = 10
+"""Seconds that one read of a database may take. A group over 1,000,000 events takes 0.5 s; what
+takes longer is a view, a pipe, or a disk that does not answer."""
+
+QUERY_RETRY_FIRST_MS: Final = 10_000
+QUERY_RETRY_MAX_MS: Final = 600_000
+"""The first and the longest time without a read of a database that ended its reader."""
+
+QUERY_FAILURES_KEPT: Final = 1_000
+"""Databases of which that is remembered, the latest ones."""
+
+QUERY_ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of an answer: a line of 1 MiB beyond an upload's worth, with every character escaped."""
+
+SESSIONS_MAX: Final = 20_000
+SESSION_CHARS_MAX: Final = 4_096
+"""Sessions of one database that are read, the first by their names, and characters of such a name.
+OpenClaw's have 36 characters."""

@@ -28,6 +28,7 @@ from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
 from holdfast.machine.observer.readers.openclaw_sqlite import SqliteTranscripts
+from holdfast.machine.observer.readers.queries import Queries
 from holdfast.machine.observer.registration import PLATFORM, Registration
 from holdfast.machine.observer.sealing import Draw
 from holdfast.machine.observer.settings import Settings
@@ -36,8 +37,10 @@ from holdfast.machine.observer.upload import Destination, Register, Uploader
 _LOCK: Final = "observer.lock"
 
 
-def programs_of(settings: Settings, clock: Clock) -> list[Program]:
-    """Return the programs whose files are read."""
+def programs_of(
+    settings: Settings, clock: Clock, *, unwanted: Callable[[], bool] = lambda: False
+) -> list[Program]:
+    """Return the programs whose files are read; a read that is `unwanted` is given up."""
     files.stay_within(settings.within)
     openclaw = OpenClaw(
         settings.openclaw,
@@ -46,7 +49,8 @@ def programs_of(settings: Settings, clock: Clock) -> list[Program]:
         clock=clock,
     )
     coding = (claude_code(settings.claude), codex(settings.codex))
-    return [openclaw, SqliteTranscripts(openclaw), *coding]
+    queries = Queries(settings.openclaw, clock=clock, unwanted=unwanted)
+    return [openclaw, SqliteTranscripts(openclaw, queries, clock=clock), *coding]
 
 
 class Observer:
@@ -73,7 +77,7 @@ class Observer:
             credentials=settings.credentials,
         )
         self.collector = Collector(
-            programs_of(settings, clock),
+            programs_of(settings, clock, unwanted=self._is_unwanted),
             gate=self.gate,
             uploader=self.uploader,
             identity=lambda: self.registration.identity,
@@ -90,6 +94,10 @@ class Observer:
             clock=clock,
             log=log,
         )
+
+    def _is_unwanted(self) -> bool:
+        """Return whether what is being read has no use any more."""
+        return self._ended.is_set() or self.collector.is_due_anew
 
     def _destination(self) -> Destination | None:
         if not self._settings.url:

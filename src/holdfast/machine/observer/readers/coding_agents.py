@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from holdfast.machine.observer.readers.lines import LineFile
-from holdfast.machine.observer.readers.openclaw import changed, entries, transcript_fields
-from holdfast.machine.observer.readers.parts import Source
+from holdfast.machine.observer.readers.openclaw import listed, plain, transcript_fields
+from holdfast.machine.observer.readers.parts import Source, Unread
 from holdfast.wire.consent import ContentClass
 
 _DEPTH_MAX: Final = 5
@@ -26,23 +26,28 @@ class CodingAgent(NamedTuple):
         """Yield its transcripts; it has nothing of the other classes."""
         if content != "transcripts":
             return
-        for entry in _files(self.root, _DEPTH_MAX):
-            changed_ns = changed(entry)
-            if changed_ns is None:
+        for entry in self._files(self.root, _DEPTH_MAX):
+            if isinstance(entry, Unread):
+                yield entry
+                continue
+            file = plain(entry)
+            if file is None:
                 continue
             inner = Path(entry.path).relative_to(self.root).as_posix()
             yield LineFile(
                 "transcripts", "events", Path(entry.path), self.root, f"{self.name}/{inner}",
-                changed_ns, transcript_fields(entry.name.removesuffix(".jsonl"), ""),
+                file.st_ctime_ns, transcript_fields(entry.name.removesuffix(".jsonl"), ""),
+                file.st_size,
             )  # fmt: skip
 
-
-def _files(folder: Path, depth: int) -> Iterator[os.DirEntry[str]]:
-    for entry in entries(folder):
-        if entry.name.endswith(".jsonl"):
-            yield entry
-        elif depth and entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), depth - 1)
+    def _files(self, folder: Path, depth: int) -> Iterator[os.DirEntry[str] | Unread]:
+        inside = listed(folder, "transcripts", f"{self.name}/{folder.relative_to(self.root)}")
+        yield from inside.unread
+        for entry in inside.entries:
+            if entry.name.endswith(".jsonl"):
+                yield entry
+            elif depth and entry.is_dir(follow_symlinks=False):
+                yield from self._files(Path(entry.path), depth - 1)
 
 
 def claude_code(root: Path) -> CodingAgent:

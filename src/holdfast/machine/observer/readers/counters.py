@@ -192,13 +192,13 @@ def _fitting(found: list[Count]) -> list[Count]:
 
 
 class DayCounts(NamedTuple):
-    """The numbers of one day: sent whole each time they change.
+    """The numbers of one day: sent whole each time they change; `name` is the day.
 
     The cursor's offset is a running number, so that numbers that come again after others are sent
     again. Part of a day cannot be told from the rest, so the day of a bound is not sent.
     """
 
-    day: str
+    name: str
     sessions: int
     counts: list[Count]
     content: ContentClass = "counters"
@@ -213,28 +213,32 @@ class DayCounts(NamedTuple):
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the numbers, if they are others than the last ones; see `parts.Source`."""
-        began_ms = parse_time(self.day)
+        began_ms = parse_time(self.name)
         if began_ms is None or began_ms < since_ms:
             return None
         models = [
             {"model": one.model, **dict(zip(_NAMES, one[2:], strict=True))}
             for one in _fitting(self.counts)
         ]
-        snapshot = {"day": self.day, "sessions": self.sessions, "models": models}
+        snapshot = {"day": self.name, "sessions": self.sessions, "models": models}
         content = encoded(snapshot)
-        digest = event_id(self.day, 0, content)
-        known = cursors.of_name(self.content, self.day)
+        digest = event_id(self.name, 0, content)
+        known = cursors.of_name(self.content, self.name)
         # The tail of numbers that were withdrawn from the queue is empty.
         if known is not None and known.tail == digest:
             return None
         number = 1 if known is None else known.offset + 1
-        stream = stream_id(self.content, self.day, "")
-        cursor = Cursor(self.content, stream, self.day, 0, number, "", 0, tail=digest)
-        ids = (event_id(self.day, number, content),)
+        stream = stream_id(self.content, self.name, "")
+        cursor = Cursor(self.content, stream, self.name, 0, number, "", 0, tail=digest)
+        ids = (event_id(self.name, number, content),)
         return Part({"snapshots": [snapshot]}, ids, cursor, _KEPT, more=False)
 
     def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
         """Return nothing: it has no lines."""
+        return None
+
+    def unread(self, _cursors: CursorReader, _content: ContentClass) -> int | None:
+        """Return nothing: it is sent as a whole."""
         return None
 
 

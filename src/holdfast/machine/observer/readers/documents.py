@@ -78,3 +78,7 @@ class DocumentFile(NamedTuple):
     def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
         """Return nothing: it has no lines."""
         return None
+
+    def unread(self, _cursors: CursorReader, _content: ContentClass) -> int | None:
+        """Return nothing: it is read as a whole."""
+        return None

@@ -24,9 +24,8 @@ _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HASH_DIGITS: Final = 32
 _SKIP_BYTES: Final = 65_536
 _SKIP_BYTES_MAX: Final = 67_108_864
-"""Bytes that are searched for the end of a line; of a longer one nothing is sent, nor of what comes
-after it. A sparse file of terabytes would take hours, at each look."""
-
+"""Bytes that are searched at a time for the end of a line. A longer one is passed over piece by
+piece, holes of a sparse file at once, and each piece stands for a line."""
 
 _within: tuple[Path, ...] = ()
 
@@ -112,7 +111,10 @@ def _hash(file: Opened, start: int, size: int) -> str:
 
 
 class Line(NamedTuple):
-    """A full line without its end; `content` is None where it is longer than the bound."""
+    """A full line without its end; `content` is None where it is longer than the bound.
+
+    Of a line that is longer than what is searched for its end it is one piece.
+    """
 
     start: int
     end: int
@@ -124,36 +126,55 @@ def lines_after(file: Opened, offset: int) -> Iterator[Line]:
 
     A line whose end is not written yet is not there yet.
     """
+    if offset and os.pread(file.descriptor, 1, offset - 1) != b"\n":
+        # A piece of a line was passed over: this is its next.
+        yield from _long_line(file, offset, passed=True)
+        return
     block = os.pread(file.descriptor, limits.BLOCK_BYTES, offset)
     at = 0
     while (end := block.find(b"\n", at)) >= 0:
         yield Line(offset + at, offset + end + 1, block[at:end])
         at = end + 1
     if at == 0 and len(block) == limits.BLOCK_BYTES:
-        long = _long_line(file, offset)
-        if long is not None:
-            yield long
+        yield from _long_line(file, offset, passed=False)
 
 
-def _long_line(file: Opened, offset: int) -> Line | None:
-    """Return a line that is longer than a block, None while its end is not written."""
-    end = _end_of_line(file, offset + limits.BLOCK_BYTES)
+def _long_line(file: Opened, offset: int, *, passed: bool) -> Iterator[Line]:
+    """Yield a line that is longer than a block, or a piece of it; nothing while its end is open."""
+    end = _end_of_line(file, offset)
     if end is None:
-        return None
+        return
     size = end - 1 - offset
-    if size > limits.LINE_BYTES_MAX:
-        return Line(offset, end, None)
-    return Line(offset, end, os.pread(file.descriptor, size, offset))
+    is_long = passed or size > limits.LINE_BYTES_MAX
+    yield Line(offset, end, None if is_long else os.pread(file.descriptor, size, offset))
 
 
 def _end_of_line(file: Opened, offset: int) -> int | None:
+    """Return where a line ends, or where its next piece begins; None where it is not that far."""
     last = offset + _SKIP_BYTES_MAX
-    while offset < last and (block := os.pread(file.descriptor, _SKIP_BYTES, offset)):
+    at = offset
+    while at < last:
+        data = _next_data(file, at)
+        if data > at:
+            at = data
+            continue
+        block = os.pread(file.descriptor, _SKIP_BYTES, at)
+        if not block:
+            return None
         found = block.find(b"\n")
         if found >= 0:
-            return offset + found + 1
-        offset += len(block)
-    return None
+            return at + found + 1
+        at += len(block)
+    return at
+
+
+def _next_data(file: Opened, offset: int) -> int:
+    """Return where data begins from an offset on: there, behind a hole, or at the file's end."""
+    try:
+        return os.lseek(file.descriptor, offset, os.SEEK_DATA)
+    except OSError as error:
+        # No data any more; or a file system that does not tell.
+        return max(offset, file.size) if error.errno == errno.ENXIO else offset
 
 
 def last_line_end(file: Opened) -> int:

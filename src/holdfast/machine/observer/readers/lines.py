@@ -22,6 +22,7 @@ class LineFile(NamedTuple):
     """A file of lines. `name` is what the plane calls it, wherever it lies and however renamed.
 
     `below` is the folder from which on no link is followed. `fields` makes a body of its lines.
+    `size` is what it had when it was listed.
     """
 
     content: ContentClass
@@ -31,6 +32,7 @@ class LineFile(NamedTuple):
     name: str
     changed_ns: int
     fields: Callable[[list[Any]], dict[str, Any]]
+    size: int = 0
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the next lines; see `parts.Source`."""
@@ -54,13 +56,19 @@ class LineFile(NamedTuple):
             end = found[-1].end
             moved = cursor._replace(offset=end, tail=files.tail_of(file, end))
             contents = [line.content for line in found if line.content is not None]
-            return Lines(contents, moved, anew=cursor.offset == 0)
+            return Lines(contents, moved, anew=cursor.offset == 0, left=max(file.size - end, 0))
+
+    def unread(self, cursors: CursorReader, content: ContentClass) -> int | None:
+        """Return the bytes behind the cursor of its name; see `parts.Source`."""
+        known = cursors.of_name(content, self.name)
+        offset = 0 if known is None else known.offset
+        return self.size - offset if self.size > offset else None
 
     def _lines(self, file: Opened, cursor: Cursor, since_ms: int) -> Part | None:
         values: list[Any] = []
         ids: list[str] = []
         size, end, at_ms = limits.BODY_ROOM_BYTES, cursor.offset, cursor.at_ms
-        start = NEVER
+        start, too_long = NEVER, 0
         for line in files.lines_after(file, cursor.offset):
             record = (
                 oversized(line.end - line.start - 1)
@@ -76,6 +84,7 @@ class LineFile(NamedTuple):
             if at_ms < since_ms:
                 cursor = cursor.passed_over(line.start, since_ms)
             elif line.content != b"":
+                too_long += line.content is None
                 start = line.start if start == NEVER else start
                 values.append(record.value)
                 ids.append(event_id(self.name, line.start, line.content or b""))
@@ -83,7 +92,11 @@ class LineFile(NamedTuple):
         if end == cursor.offset:
             return None
         moved = cursor._replace(offset=end, tail=files.tail_of(file, end), at_ms=at_ms)
-        return Part(self.fields(values), tuple(ids), moved, max(start, 0), more=end < file.size)
+        left = max(file.size - end, 0)
+        return Part(
+            self.fields(values), tuple(ids), moved, max(start, 0), more=left > 0, left=left,
+            too_long=too_long,
+        )  # fmt: skip
 
 
 def _all_too_old(file: Opened, cursor: Cursor, since_ms: int) -> Part | None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ from holdfast.machine.observer import limits
 from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.documents import Body, Document, DocumentFile
 from holdfast.machine.observer.readers.lines import LineFile
-from holdfast.machine.observer.readers.parts import Source, encoded
+from holdfast.machine.observer.readers.parts import Source, Unread, encoded
 from holdfast.machine.observer.readers.records import to_ms
 from holdfast.machine.observer.upload import Endpoint
 from holdfast.outbox.redactor import redact, redact_value
@@ -77,25 +77,32 @@ class OpenClaw:
 
     def agents(self) -> Iterator[tuple[str, Path]]:
         """Yield the names and folders of agents."""
-        for entry in entries(self.state / "agents"):
+        for entry in self._agents("transcripts").entries:
             if entry.is_dir(follow_symlinks=False):
                 yield entry.name, Path(entry.path)
 
+    def _agents(self, content: ContentClass) -> Listed:
+        return listed(self.state / "agents", content, "openclaw/agents")
+
     def _transcripts(self) -> Iterator[Source]:
+        yield from self._agents("transcripts").unread
         for agent, folder in self.agents():
             subagents = self._subagents(folder / "sessions" / "sessions.json")
-            for entry in entries(folder / "sessions"):
+            found = listed(folder / "sessions", "transcripts", f"openclaw/{agent}/sessions")
+            yield from found.unread
+            for entry in found.entries:
                 session = entry.name.partition(".jsonl")[0]
                 reset = entry.name.startswith(f"{session}{_RESET}")
                 if entry.name.endswith(_TRAJECTORY) or not (entry.name.endswith(".jsonl") or reset):
                     continue
-                changed_ns = changed(entry)
-                if changed_ns is None:
+                file = plain(entry)
+                if file is None:
                     continue
                 body = transcript_fields(session, subagents.get(session, ""))
                 yield LineFile(
                     "transcripts", "events", Path(entry.path), self.state,
-                    f"openclaw/{agent}/{session}.jsonl", changed_ns, body,
+                    f"openclaw/{agent}/{session}.jsonl", file.st_ctime_ns, body,
+                    file.st_size,
                 )  # fmt: skip
 
     def _subagents(self, index: Path) -> dict[str, str]:
@@ -120,32 +127,33 @@ class OpenClaw:
         for folder in self._log_folders:
             if not folder.is_dir():
                 continue
+            inside = listed(folder, "logs", "openclaw/logs")
+            yield from inside.unread
             found = [
-                (changed_ns, entry)
-                for entry in entries(folder)
+                (file, entry)
+                for entry in inside.entries
                 if entry.name.startswith(_LOG_NAMES) and entry.name.endswith(".log")
-                if (changed_ns := changed(entry)) is not None
+                if (file := plain(entry)) is not None
             ]
             found.sort(key=lambda pair: pair[1].name)
-            for changed_ns, entry in found[-limits.LOG_FILES_MAX :]:
+            for file, entry in found[-limits.LOG_FILES_MAX :]:
                 yield LineFile(
-                    "logs", "logs", Path(entry.path), None, f"openclaw/{entry.name}", changed_ns,
-                    log_fields(entry.name),
+                    "logs", "logs", Path(entry.path), None, f"openclaw/{entry.name}",
+                    file.st_ctime_ns, log_fields(entry.name), file.st_size,
                 )  # fmt: skip
             return
 
     def _memory(self) -> Iterator[Source]:
         named = [self._workspace / name for name in WORKSPACE_FILES]
-        listed = sorted(
-            Path(entry.path)
-            for entry in entries(self._workspace / "memory")
-            if entry.name.endswith(".md")
-        )
-        for path in (*named, *listed):
+        inside = listed(self._workspace / "memory", "memory", "memory")
+        yield from inside.unread
+        dated = sorted(Path(entry.path) for entry in inside.entries if entry.name.endswith(".md"))
+        for path in (*named, *dated):
             name = path.relative_to(self._workspace).as_posix()
             yield from self._document("memory", path, self._workspace, name)
 
     def _metadata(self) -> Iterator[Source]:
+        yield from self._agents("metadata").unread
         for agent, folder in self.agents():
             index = folder / "sessions" / "sessions.json"
             yield from self._document("sessions", index, self.state, f"sessions/{agent}")
@@ -169,20 +177,30 @@ class OpenClaw:
         yield DocumentFile(content, endpoint, path, below, name, changed_ns, self._clock, body)
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder, nothing where it cannot be read."""
+class Listed(NamedTuple):
+    """What is in a folder, and that it cannot be listed where that is so."""
+
+    entries: list[os.DirEntry[str]]
+    unread: tuple[Unread, ...] = ()
+
+
+def listed(folder: Path, content: ContentClass, name: str) -> Listed:
+    """Return what is in a folder, nothing where there is none; `name` is what it is called."""
     try:
         with os.scandir(folder) as found:
-            return list(found)
-    except OSError:
-        return []
+            return Listed(list(found))
+    except (FileNotFoundError, NotADirectoryError):
+        return Listed([])
+    except OSError as error:
+        # A link to where the kernel lets nobody look, or a folder that is not ours to list.
+        return Listed([], (Unread(content, name, error),))
 
 
-def changed(entry: os.DirEntry[str]) -> int | None:
-    """Return when an entry last changed, renamed included, in ns; None for no plain file."""
+def plain(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return what a plain file is, None for anything else. `st_ctime_ns` changes with its name."""
     with suppress(OSError):
         if entry.is_file(follow_symlinks=False):
-            return entry.stat(follow_symlinks=False).st_ctime_ns
+            return entry.stat(follow_symlinks=False)
     return None
 
 

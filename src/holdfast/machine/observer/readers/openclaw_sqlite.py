@@ -3,90 +3,188 @@
 A database is opened read-only for one short query at a time, so that the agent's writes never wait
 for us. In the log mode that OpenClaw uses (WAL) a reader and the writer do not meet at all; one in
 another mode is left alone, because there a reader would hold the writer up. One without a log is
-open nowhere, and is read without making a log.
+open nowhere, and is read without making a log. What else a database may do to whoever reads it,
+it does to a process that is made for it (`queries`).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from holdfast.kernel.failure import OperationError
+from holdfast.kernel.clock import Clock
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.openclaw import OpenClaw, transcript_fields
-from holdfast.machine.observer.readers.parts import Lines, Part, Source, event_id, stream_id
+from holdfast.machine.observer.readers.parts import (
+    Lines,
+    Part,
+    Source,
+    Unread,
+    event_id,
+    stream_id,
+)
+from holdfast.machine.observer.readers.queries import (
+    Queries,
+    Query,
+    SqliteError,
+    UnansweredError,
+)
 from holdfast.machine.observer.readers.records import Record, oversized, read_record, to_ms
 from holdfast.wire.consent import ContentClass
+
+_T = TypeVar("_T")
 
 DATABASE: Final = "openclaw-agent.sqlite"
 _MODE_AT: Final = 18
 _WAL: Final = b"\2\2"
 """Bytes 18 and 19 of a database in WAL mode (https://sqlite.org/fileformat.html)."""
-_SESSIONS: Final = "SELECT session_id, max(seq) FROM transcript_events GROUP BY session_id"
-_KIND: Final = "SELECT type FROM sqlite_schema WHERE name = 'transcript_events'"
-_STEP: Final = 1_000_000
-_STEPS_MAX: Final = 60
-"""Millions of instructions of SQLite's machine that one look may take, since a table may have any
-size: 2 to 10 s (a recursive sum and a large sort, measured on a machine with other work)."""
-_BESIDE: Final = ("-journal", "-wal", "-shm")
-"""What SQLite opens beside a database."""
-_EVENTS: Final = (
+_PASSING: Final = frozenset({"SQLITE_BUSY", "SQLITE_ERROR"})
+"""Errors that are not worth a word: another one writes, or it has another schema."""
+_SESSIONS: Final = Query(
+    "",
+    "SELECT session_id, max(seq) FROM transcript_events"
+    " WHERE typeof(session_id) = 'text' AND length(session_id) <= ? GROUP BY session_id"
+    " HAVING typeof(max(seq)) = 'integer' LIMIT ?",
+    (limits.SESSION_CHARS_MAX, limits.SESSIONS_MAX),
+    limits.QUERY_ANSWER_BYTES_MAX // 2,
+)
+_EVENTS: Final = Query(
+    "",
     "SELECT seq, CASE WHEN length(event_json) <= ? THEN event_json END, created_at,"
     " length(event_json) FROM transcript_events"
-    " WHERE session_id = ? AND seq >= ? ORDER BY seq LIMIT ?"
+    " WHERE session_id = ? AND seq >= ? ORDER BY seq LIMIT ?",
 )
-
 
 _Row: TypeAlias = tuple[int, str | None, Any, int | None]
 """Number, text, time and length of an event; no text where it is too long or compressed."""
 
 
-class SqliteTranscripts:
-    """The transcripts of every agent of one OpenClaw."""
+class _Stamp(NamedTuple):
+    """What changes with a database: inode, size and time in ns, of the file and of its log."""
 
-    def __init__(self, openclaw: OpenClaw) -> None:
-        """Look below the folders of its agents."""
-        self._openclaw = openclaw
+    file: tuple[int, int, int]
+    log: tuple[int, int, int] | None
 
-    def sources(self, content: ContentClass) -> Iterator[Source]:
-        """Yield a source for each session of each database."""
-        if content != "transcripts":
-            return
-        for agent, folder in self._openclaw.agents():
-            path = folder / "agent" / DATABASE
-            changed_ns = _changed_ns(path)
-            if not changed_ns:
-                continue
-            below = self._openclaw.state
-            try:
-                with _reading(path, below) as connection:
-                    found = [] if connection is None else connection.execute(_SESSIONS).fetchall()
-            except (sqlite3.Error, OSError):
-                # Another schema, or busy: the next look tries again.
-                continue
-            for session, newest in found:
-                yield SqliteSession(
-                    path, below, f"openclaw/{agent}/{session}", session, newest, changed_ns
-                )
+    @property
+    def changed_ns(self) -> int:
+        return max(self.file[2], 0 if self.log is None else self.log[2])
 
 
-class SqliteSession(NamedTuple):
-    """One session in a database; its cursor is the number of the next event.
-
-    `below` is the folder from which on no link is followed.
-    """
+class Database(NamedTuple):
+    """A database of the agent; `below` is the folder from which on no link is followed."""
 
     path: Path
     below: Path
+    queries: Queries
+
+    def stamp(self) -> _Stamp:
+        """Return what it is now; raise OSError for what is no plain file of ours."""
+        name = self.path.name
+        with atomic_file.open_folder(self.path.parent, below=self.below) as folder:
+            file = atomic_file.stat_plain(folder, name)
+            try:
+                log = os.stat(f"{name}-wal", dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return _Stamp(_told(file), None)
+        return _Stamp(_told(file), _told(log))
+
+    def sessions(self) -> list[tuple[str, int]]:
+        """Return each session with the number of its newest event; raise OSError."""
+        return self._read(_SESSIONS, list[tuple[str, int]])
+
+    def events(self, session: str, seq: int) -> list[_Row]:
+        """Return events of a session from a number on, an upload's worth; raise OSError."""
+        asked = limits.LINE_BYTES_MAX, session, seq, limits.BLOCK_LINES_MAX
+        return self._read(_EVENTS._replace(values=asked), list[_Row])
+
+    def _read(self, query: Query, kind: type[list[_T]]) -> list[_T]:
+        """Return rows, none where it is not ours to read; raise OSError.
+
+        Without a log SQLite would make one, and leave it there. It is told instead that the file
+        does not change; where it did meanwhile, what was read does not count.
+        """
+        before = self.stamp()
+        with files.opened(self.path, below=self.below) as file:
+            if os.pread(file.descriptor, len(_WAL), _MODE_AT) != _WAL:
+                return []
+        how = "mode=ro" if before.log else "mode=ro&immutable=1"
+        uri = f"file:{quote(str(self.path))}?{how}"
+        rows = self.queries.ask(self.path, query._replace(uri=uri), kind)
+        if not before.log and self.stamp() != before:
+            raise OSError(errno.EAGAIN, "changed while it was read", DATABASE)
+        return rows
+
+
+class _Listed(NamedTuple):
+    """The sessions of a database, what that was then, and when it was looked at, in ms."""
+
+    found: list[tuple[str, int]]
+    stamp: _Stamp
+    at_ms: int
+
+    def holds(self, stamp: _Stamp) -> bool:
+        """Return whether there is nothing new: change times are coarse, see CHANGE_MARGIN_MS."""
+        quiet_ms = self.at_ms - stamp.changed_ns // 1_000_000
+        return self.stamp == stamp and quiet_ms > limits.CHANGE_MARGIN_MS
+
+
+class SqliteTranscripts:
+    """The transcripts of every agent of one OpenClaw."""
+
+    def __init__(self, openclaw: OpenClaw, queries: Queries, *, clock: Clock) -> None:
+        """Look below the folders of its agents."""
+        self._openclaw = openclaw
+        self._queries = queries
+        self._clock = clock
+        self._listed: dict[Path, _Listed] = {}
+
+    def sources(self, content: ContentClass) -> Iterator[Source]:
+        """Yield a source for each session of each database, and one where reading did not end."""
+        if content != "transcripts":
+            return
+        before, self._listed = self._listed, {}
+        for agent, folder in self._openclaw.agents():
+            database = Database(folder / "agent" / DATABASE, self._openclaw.state, self._queries)
+            name = f"openclaw/{agent}"
+            try:
+                listed = self._list(database, before.get(database.path))
+            except UnansweredError as error:
+                yield Unread("transcripts", f"{name}/{DATABASE}", error)
+                if error.is_new:
+                    # One such read is enough for one look at the files.
+                    return
+                continue
+            except SqliteError as error:
+                if error.name not in _PASSING:
+                    yield Unread("transcripts", f"{name}/{DATABASE}", error)
+                continue
+            except OSError:
+                # No database, or none of ours to read: the next look tries again.
+                continue
+            self._listed[database.path] = listed
+            for session, newest in listed.found:
+                yield SqliteSession(
+                    database, f"{name}/{session}", session, newest, listed.stamp.changed_ns
+                )
+
+    def _list(self, database: Database, listed: _Listed | None) -> _Listed:
+        stamp = database.stamp()
+        if listed is not None and listed.holds(stamp):
+            return listed
+        return _Listed(database.sessions(), stamp, self._clock.now_ms())
+
+
+class SqliteSession(NamedTuple):
+    """One session in a database; its cursor is the number of the next event."""
+
+    database: Database
     name: str
     session: str
     newest: int
@@ -108,6 +206,10 @@ class SqliteSession(NamedTuple):
         contents = [text.encode("utf-8", "replace") for _, text, _, _ in rows if text is not None]
         return Lines(contents, cursor._replace(offset=rows[-1][0] + 1), anew=cursor.offset == 0)
 
+    def unread(self, cursors: CursorReader, content: ContentClass) -> int | None:
+        """Return 0 while it has events that were not read; their bytes are not known."""
+        return 0 if self._cursor(cursors, content).offset <= self.newest else None
+
     def _cursor(self, cursors: CursorReader, content: ContentClass) -> Cursor:
         known = cursors.of_name(content, self.name)
         if known is not None and known.offset <= self.newest + 1:
@@ -119,14 +221,7 @@ class SqliteSession(NamedTuple):
     def _rows(self, cursor: Cursor) -> list[_Row]:
         if self.newest < cursor.offset:
             return []
-        asked = (
-            limits.LINE_BYTES_MAX, self.session, cursor.offset, limits.BLOCK_LINES_MAX,
-        )  # fmt: skip
-        try:
-            with _reading(self.path, self.below) as connection:
-                return [] if connection is None else _taken(connection.execute(_EVENTS, asked))
-        except sqlite3.Error as error:
-            raise OperationError(f"{DATABASE}: {error.sqlite_errorname}") from error
+        return self.database.events(self.session, cursor.offset)
 
     def _part(self, cursor: Cursor, rows: list[_Row], since_ms: int) -> Part | None:
         values: list[Any] = []
@@ -162,75 +257,5 @@ def _record(seq: int, text: str | None, size: int) -> Record:
     return read_record(text.encode("utf-8", "replace"))
 
 
-def _taken(rows: Iterable[_Row]) -> list[_Row]:
-    """Return as many rows as fill an upload; the rest is not taken into memory."""
-    taken: list[_Row] = []
-    size = 0
-    for row in rows:
-        taken.append(row)
-        size += min(row[3] or 0, limits.LINE_BYTES_MAX)
-        if size > limits.BODY_BYTES_MAX:
-            break
-    return taken
-
-
-def _changed_ns(path: Path) -> int:
-    """Return when the database or its log last changed, 0 if there is none."""
-    newest = 0
-    for name in (path, path.with_name(f"{path.name}-wal")):
-        try:
-            newest = max(newest, name.stat(follow_symlinks=False).st_mtime_ns)
-        except OSError:
-            continue
-    return newest
-
-
-@contextmanager
-def _reading(path: Path, below: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open a database to read, None if it is not ours to read; raise sqlite3.Error or OSError.
-
-    Without a log SQLite would make one, and leave it there. It is told instead that the file does
-    not change; where it did meanwhile, that is an OSError, and what was read does not count.
-    """
-    before = _found(path, below)
-    if _has_log(path):
-        with _connected(path, "mode=ro") as connection:
-            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            yield connection if mode == "wal" and _is_table(connection) else None
-        return
-    with files.opened(path, below=below) as file:
-        mode = os.pread(file.descriptor, len(_WAL), _MODE_AT)
-    if mode != _WAL:
-        yield None
-        return
-    with _connected(path, "mode=ro&immutable=1") as connection:
-        yield connection if _is_table(connection) else None
-    if _has_log(path) or _found(path, below) != before:
-        raise OSError(errno.EAGAIN, "changed while it was read", DATABASE)
-
-
-def _connected(path: Path, how: str) -> closing[sqlite3.Connection]:
-    uri = f"file:{quote(str(path))}?{how}"
-    connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
-    steps = iter(range(_STEPS_MAX))
-    connection.set_progress_handler(lambda: int(next(steps, None) is None), _STEP)
-    return closing(connection)
-
-
-def _is_table(connection: sqlite3.Connection) -> bool:
-    """Return whether what is read is a table, and no view that computes what the agent likes."""
-    return bool(connection.execute(_KIND).fetchone() == ("table",))
-
-
-def _found(path: Path, below: Path) -> tuple[int, int, int]:
-    """Return what changes with a database; raise OSError for what is no plain file of ours."""
-    with atomic_file.open_folder(path.parent, below=below) as folder:
-        found = atomic_file.stat_plain(folder, path.name)
-        for name in _BESIDE:
-            with suppress(FileNotFoundError):  # any other, a fifo above all, SQLite would wait for
-                atomic_file.stat_plain(folder, path.name + name)
+def _told(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _has_log(path: Path) -> bool:
-    return os.path.lexists(f"{path}-wal")

@@ -21,7 +21,8 @@ class Part(NamedTuple):
 
     Ids are made of content, so they stay on the machine: the collector sends names of them. Without
     any there is nothing to send: the cursor passes what is too old. `start` is where the part
-    begins, `more` whether the source has more already.
+    begins, `more` whether the source has more already, and `left` how many bytes of it, 0 where
+    they are not known. `too_long` counts lines of which only the length is sent.
     """
 
     fields: Mapping[str, Any]
@@ -29,14 +30,20 @@ class Part(NamedTuple):
     cursor: Cursor
     start: int
     more: bool
+    left: int = 0
+    too_long: int = 0
 
 
 class Lines(NamedTuple):
-    """Raw lines after a cursor, and the cursor behind them; `anew` if they begin their file."""
+    """Raw lines after a cursor, and the cursor behind them; `anew` if they begin their file.
+
+    `left` is as in a part.
+    """
 
     contents: list[bytes]
     cursor: Cursor
     anew: bool
+    left: int = 0
 
 
 class Source(Protocol):
@@ -44,6 +51,11 @@ class Source(Protocol):
 
     `changed_ns` is when it last changed, by the file system's clock.
     """
+
+    @property
+    def name(self) -> str:
+        """Return what it is called, the same as in its cursor."""
+        ...
 
     @property
     def content(self) -> ContentClass:
@@ -70,6 +82,40 @@ class Source(Protocol):
     def next_lines(self, cursors: CursorReader, content: ContentClass, /) -> Lines | None:
         """Return raw lines after the cursor of another class; None if there are none."""
         ...
+
+    def unread(self, cursors: CursorReader, content: ContentClass, /) -> int | None:
+        """Return how many bytes the cursor of a class has before it, 0 where they are not known.
+
+        None for nothing, and for what is read as a whole. It opens nothing.
+        """
+        ...
+
+
+class Unread(NamedTuple):
+    """What cannot be read or listed: it is a source, so that it is said as of any other."""
+
+    content: ContentClass
+    name: str
+    error: OSError
+    endpoint: Endpoint = "events"
+    changed_ns: int = 2**63 - 1
+
+    def next_part(
+        self,
+        _cursors: CursorReader,
+        *,
+        since_ms: int,  # noqa: ARG002  of the protocol
+    ) -> Part | None:
+        """Raise why it cannot be read."""
+        raise self.error.with_traceback(None)
+
+    def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
+        """Raise why it cannot be read."""
+        raise self.error.with_traceback(None)
+
+    def unread(self, _cursors: CursorReader, _content: ContentClass) -> int | None:
+        """Return nothing: nobody knows."""
+        return None
 
 
 def event_id(name: str, offset: int, content: bytes) -> str:
