@@ -22,6 +22,7 @@ from holdfast.wire.api.instances import (
 from holdfast.wire.confinement import Confinement, read_confinement
 from holdfast.wire.controller.checkin import MachineStatus
 from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.observing import work_texts
 from holdfast.wire.times import time_text
 
 _SHOWN: Final = frozenset({"starting", "running", "restarting", "recovering"})
@@ -69,14 +70,21 @@ def observer_view(status: MachineStatus | None) -> ObserverView | None:
     """Return how the observer beside the agent does, None where that is unknown."""
     if status is None or not status.observer:
         return None
-    return ObserverView(state=status.observer, reason=status.observer_reason)
+    return ObserverView(
+        state=status.observer, reason=status.observer_reason, work=status.observer_work
+    )
 
 
 def observer_words(observer: ObserverView | None) -> str:
-    """Return why an observer that should run does not, else nothing."""
-    if observer is None or observer.state != "failing":
+    """Return what an observer that should run does, or why it does not; nothing if it is off."""
+    if observer is None or observer.state == "off":
         return ""
-    return f"started again, because {observer.reason}"[:REASON_MAX]
+    head = ""
+    if observer.state == "failing":
+        head = f"started again, because {observer.reason}"
+    elif observer.state == "stalled":
+        head = f"it runs and does not do its work: {observer.reason}"
+    return "; ".join(filter(None, (head, *work_texts(observer.work))))[:REASON_MAX]
 
 
 def start_fact(start: StartView | None) -> Fact | None:

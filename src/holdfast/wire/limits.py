@@ -25,6 +25,9 @@ BOOTS_MAX: Final = 4
 CLIMBS_MAX: Final = 5
 """The last rungs of the recovery that a check-in names: one for each there is."""
 
+UNREAD_MAX: Final = 8
+"""Reasons for which files of an agent cannot be read that an observer reports: with texts of
+CLIMB_TEXT_MAX the report still fits one line of a pipe (4 KiB)."""
 CLIMB_TEXT_MAX: Final = 240
 """Characters of why a rung was taken, and of what came of it, in a check-in."""
 

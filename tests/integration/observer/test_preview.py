@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from holdfast.machine.controller.observing.protocol import ALREADY_RUNS
-from holdfast.machine.observer import preview
 from holdfast.machine.observer.settings import read_settings
 from holdfast.wire.consent import CLASSES
+from holdfast.wire.observing import bytes_text
 from tests.integration.observer.conftest import Home, Running
 from tests.support.patience import patience
 from tests.support.recording_plane import RecordingPlane
@@ -101,7 +101,7 @@ def test_one_observer_runs_in_a_folder_and_ends_cleanly(
 
 
 def test_sizes_have_units() -> None:
-    told = [preview.readable(size) for size in (0, 999, 1_000, 1_500_000, 10**15)]
+    told = [bytes_text(size) for size in (0, 999, 1_000, 1_500_000, 10**15)]
     assert told == ["0 B", "999 B", "1.0 kB", "1.5 MB", "1000.0 TB"]
 
 

@@ -12,13 +12,14 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.log import NoLog
 from holdfast.machine.controller.observing.protocol import UNUSABLE
-from holdfast.machine.observer import cursors
+from holdfast.machine.observer import cursors, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.run import Observer, run
 from holdfast.machine.observer.sealing import Name
 from holdfast.machine.observer.settings import read_settings
 from holdfast.machine.observer.upload import Envelope
+from holdfast.wire.controller.checkin import ObserverWork
 from tests.integration.observer.conftest import KEY, Home
 from tests.support.consent_signer import NODE, Signer, answer
 from tests.support.logs import Lines
@@ -132,3 +133,52 @@ def test_a_consent_key_that_is_named_is_the_one_that_is_pinned(home: Home) -> No
     made.gate.heard(200, answer(Signer(2).grant(1, ["logs"])))
     assert made.gate.open_classes() == {"logs"}
     made.uploader.close()
+
+
+def test_it_says_what_it_did_and_why_nothing_is_sent(home: Home, plane: RecordingPlane) -> None:
+    register_home(home.path, KEY)
+    settings = read_settings({"HOME": str(home.path), "HOLDFAST_PLANE_URL": plane.url})
+    settings.folder.mkdir(parents=True)
+    told: list[ObserverWork] = []
+    made = Observer(
+        settings, clock=SystemClock(), log=NoLog(), draw=os.urandom, version="1", tell=told.append
+    )
+    running = threading.Thread(target=made.run)
+    running.start()
+    try:
+        plane.wait(lambda: bool(told))
+        assert told[-1].paused == made.gate.closed_because() != ""
+        assert (told[-1].looked, told[-1].sources, told[-1].stuck) == (0, 0, "")
+        (home.sessions / "bad.jsonl").symlink_to(home.sessions / "s1.jsonl")
+        home.say("s1", "hello")
+        os.link(home.sessions / "s1.jsonl", home.sessions / "s2.jsonl")
+        plane.allow()
+
+        def is_told() -> bool:
+            plane.woken.set()
+            return bool(told[-1].unread)
+
+        plane.wait(is_told)
+        last = told[-1]
+        assert last.paused == ""
+        assert last.heard > 0
+        assert [(each.reason, each.sources) for each in last.unread] == [
+            ("LineFile: has another name (a hard link)", 2)
+        ], "each once, though they are read for numbers too"
+    finally:
+        made.end()
+        running.join(patience(10))
+
+
+def test_reading_that_hangs_and_heartbeats_without_answer_are_said(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[ObserverWork] = []
+    observer._tell = told.append
+    monkeypatch.setattr(limits, "STUCK_MS", -1)
+    observer._beaten()
+    assert told[-1].stuck.startswith("reading has made no step for")
+    monkeypatch.setattr(limits, "WORD_MS", -1)
+    observer._beaten()
+    assert told[-1].stuck == "it could not register: the plane was not asked"
+    observer.uploader.close()

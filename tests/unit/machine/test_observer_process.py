@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.kernel.secret import Secret
@@ -18,6 +19,8 @@ from holdfast.machine.controller.observing.process import (
     describe_end,
 )
 from holdfast.machine.controller.settings import Observing
+from holdfast.wire.controller.checkin import ObserverWork
+from tests.support.patience import until
 
 TOLD = Observing(plane_url="http://p", consent_key="key", consent_node="nd_1")
 
@@ -29,6 +32,8 @@ class Parts:
         self.home = home
         self.started: list[dict[str, str]] = []
         self.ends: list[Callable[[int], None]] = []
+        self.lines: list[Callable[[str, str], None]] = []
+        self.logged: list[str] = []
         self.signals: list[int] = []
         self.changes = 0
         self.api_key = "first"
@@ -45,6 +50,7 @@ class Parts:
         assert argv[1:] == ("-I", "-m", "holdfast.machine.observer")
         self.started.append(dict(env))
         self.ends.append(more["on_exit"])
+        self.lines.append(more["on_line"])
         return self
 
     def send(self, number: int) -> None:
@@ -54,7 +60,13 @@ class Parts:
         self.changes += 1
 
     def emit(self, event: str, **fields: Any) -> None:
-        pass
+        self.logged.append(event)
+
+    def say(self, **work: Any) -> ObserverWork:
+        """Have the observer that was started last say what it did."""
+        made = ObserverWork(**work)
+        self.lines[-1]("stdout", protocol.WORK + msgspec.json.encode(made).decode())
+        return made
 
 
 async def test_its_environment_is_a_closed_list(tmp_path: Path) -> None:
@@ -115,6 +127,47 @@ async def test_one_that_waits_for_its_next_try_is_not_started_by_a_shutdown(tmp_
     parts.ends[0](-9)
     await parts.observer.close()
     assert parts.observer._timer is None
+
+
+async def test_what_it_says_of_its_work_is_carried_and_only_transitions_are_news(
+    tmp_path: Path,
+) -> None:
+    parts = Parts(tmp_path)
+    parts.observer.start()
+    news = parts.changes, len(parts.logged)
+    for minute in range(5):
+        parts.say(heard=minute, waiting=minute)
+    work = parts.say(heard=5)
+    assert parts.observer.told == Told("running", "", work)
+    assert (parts.changes, len(parts.logged)) == news, "no row a minute"
+    work = parts.say(paused="the owner has not agreed")
+    assert parts.observer.told == Told("running", "", work)
+    work = parts.say(stuck="heartbeats are not answered: HTTP 401")
+    assert parts.observer.told == Told("stalled", work.stuck, work)
+    work = parts.say()
+    assert parts.observer.told == Told("running", "", work)
+    assert parts.changes == news[0] + 3
+    parts.lines[-1]("stdout", f"{protocol.WORK}{{")
+    parts.lines[-1]("stderr", f"{protocol.WORK}{{}}")
+    assert parts.logged[-2:] == ["observer.line"] * 2, "what is none of ours is a line like others"
+    parts.observer.end()
+
+
+async def test_one_that_says_nothing_for_long_does_not_count_as_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OBSERVER_SILENT_S", 0.01)
+    parts = Parts(tmp_path)
+    parts.observer.start()
+    await until(lambda: parts.observer.told.state == "stalled")
+    assert parts.observer.told.reason == "it has said nothing for 0.01 s"
+    monkeypatch.setattr(limits, "OBSERVER_SILENT_S", 3_600)
+    work = parts.say()
+    assert parts.observer.told == Told("running", "", work)
+    parts.ends[0](1)
+    assert parts.observer.told.state == "failing"
+    assert parts.observer._silence is None
+    parts.observer.end()
 
 
 def test_ends_are_named() -> None:

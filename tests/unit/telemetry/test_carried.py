@@ -16,7 +16,15 @@ from holdfast.telemetry.contact import (
     note,
     report_of,
 )
-from holdfast.wire.controller.checkin import CheckIn, Climb, MachineStatus, Recovery, Start
+from holdfast.wire.controller.checkin import (
+    CheckIn,
+    Climb,
+    MachineStatus,
+    ObserverWork,
+    Recovery,
+    Start,
+    UnreadSources,
+)
 from holdfast.wire.controller.checkin import StartPhase as Phase
 from tests.support.toys.machines import checkin
 from tests.unit.instances.driver import Driver
@@ -25,6 +33,7 @@ STATUS = MachineStatus(
     uptime_seconds=12.5, load_avg_5m=0.5, disk_used_bytes=5, disk_total_bytes=10,
     agent_kind="demo", confinement="landlock", cpus=2, memory_bytes=1_024, failed_checkins=1,
     last_error="http_503", observer="failing", observer_reason="it ended",
+    observer_work=ObserverWork(heard=7, unread=(UnreadSources(reason="a link", sources=2),)),
     start=Start(phases=(Phase(name="doctor", state="done"),)),
     climbs=(Climb(rung="reinstall", at_ms=1),),
 )  # fmt: skip
@@ -88,7 +97,7 @@ def test_a_report_takes_what_it_names_from_the_check_in() -> None:
 
 def test_a_row_of_the_version_before_is_read_whole_and_is_no_news() -> None:
     row = decode_contact(OLD_ROW)
-    told_then = msgspec.structs.replace(STATUS, observer="", observer_reason="")
+    told_then = msgspec.structs.replace(STATUS, observer="", observer_reason="", observer_work=None)
     assert (row.status, row.status_ms) == (told_then, 1_779_999_999_000)
     assert row.report is not None
     assert row.report.reason == "disk full"

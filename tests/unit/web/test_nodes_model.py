@@ -11,7 +11,7 @@ from holdfast.web.hub import Batch, Change
 from holdfast.web.limits import REDRAW_S
 from holdfast.web.pages.nodes import class_row, entry_line, node_row, receipt_line
 from holdfast.web.pages.observability import PAGE
-from holdfast.web.parts.observer import observer_words
+from holdfast.web.parts.observer import observer_words, observer_work
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.consent import (
     ConsentClass,
@@ -22,6 +22,7 @@ from holdfast.wire.api.consent import (
 )
 from holdfast.wire.api.instances import ObserverView
 from holdfast.wire.consent import SignedDocument
+from holdfast.wire.controller.checkin import ObserverWork, UnreadSources
 from holdfast.wire.times import time_text
 from tests.unit.web.sample_pages import SamplePages
 
@@ -51,6 +52,27 @@ def test_why_no_observer_runs_is_said_and_nothing_of_one_that_does() -> None:
     assert off == "No observer runs beside its agent: HOLDFAST_OBSERVER=false turns it off."
     failing = observer_words(ObserverView(state="failing", reason="it ended with code 4"))
     assert failing == "Its observer stopped, and is started again: it ended with code 4."
+    stalled = observer_words(ObserverView(state="stalled", reason="it has said nothing for 180 s"))
+    assert stalled == (
+        "Its observer runs, and does not do its work: it has said nothing for 180 s."
+    )
+
+
+def test_what_an_observer_did_last_is_said() -> None:
+    assert observer_work(None) == observer_work(ObserverView(state="running")) == ()
+    work = ObserverWork(
+        heard=NOW, looked=NOW, paused="the owner has not agreed", waiting=3, sources=2,
+        bytes=1_500_000, oversized=1, unread=(UnreadSources(reason="a link", sources=4),),
+    )  # fmt: skip
+    assert observer_work(ObserverView(state="running", work=work)) == (
+        f"heartbeat answered {time_text(NOW)}",
+        f"files looked at {time_text(NOW)}",
+        "nothing is sent: the owner has not agreed",
+        "left to read: 1.5 MB (files: 2)",
+        "uploads waiting: 3",
+        "lines too long to send: 1",
+        "cannot be read: 4 (a link)",
+    )
 
 
 def test_older_content_is_named() -> None:

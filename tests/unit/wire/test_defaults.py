@@ -229,7 +229,7 @@ wire.api.instances.LogLine
 wire.api.instances.LogTail
     next="" note=""
 wire.api.instances.ObserverView
-    reason=""
+    reason="" work=null
 wire.api.instances.RecoveryView
     rung="restart" reason="" held=false blocked="" work_cuts=0 config="" config_reason=""
 wire.api.instances.StartPhase
@@ -356,7 +356,8 @@ wire.controller.checkin.BootCounters
     sequence=0 restarts=0 crashes=0 bytesIn=0 bytesOut=0
 wire.controller.checkin.CheckIn
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
-    failedCheckins=0 lastError="" observer="" observerReason="" start=null climbs=[]
+    failedCheckins=0 lastError="" observer="" observerReason="" observerWork=null start=null
+    climbs=[]
     machineId="" lastExitReason="" protocol=null bootId="" sequence=0 epoch=0
     bytesInTotal=0 bytesOutTotal=0 crashesTotal=0
     agentReady=null phase="" degraded="" lastExitAtMs=null lastExitRequested=false capabilities=[]
@@ -367,13 +368,18 @@ wire.controller.checkin.CommandOutcome
     code="" message=""
 wire.controller.checkin.MachineStatus
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
-    failedCheckins=0 lastError="" observer="" observerReason="" start=null climbs=[]
+    failedCheckins=0 lastError="" observer="" observerReason="" observerWork=null start=null
+    climbs=[]
+wire.controller.checkin.ObserverWork
+    heard=0 looked=0 stuck="" paused="" waiting=0 sources=0 bytes=0 oversized=0 unread=[]
 wire.controller.checkin.Recovery
     rung="restart" reason="" held=false blocked="" workCuts=0 config="" configReason=""
 wire.controller.checkin.Start
     phases=[] againInMs=0
 wire.controller.checkin.StartPhase
     state="ahead" deadlineMs=0 tookMs=0 critical=false reason=""
+wire.controller.checkin.UnreadSources
+    sources=0
 wire.controller.config.ChangeAnswer
     etag="" changed=true signaled=absent
 wire.controller.config.ConfigAnswer

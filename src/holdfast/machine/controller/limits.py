@@ -174,6 +174,10 @@ OBSERVER_RETRY_MAX_MS: Final = 300_000
 OBSERVER_HEALTHY_S: Final = 60.0
 """A run of the observer that lasted so long makes its earlier failures count no more."""
 
+OBSERVER_SILENT_S: Final = 180.0
+"""Without a word for so long an observer counts as stalled: it says one after each heartbeat, a
+minute apart, and a registration and an exchange that fail take 20 s more."""
+
 OBSERVER_STOP_S: Final = 4.0
 """From SIGTERM to SIGKILL for the observer, whose own end takes 3 s at most."""
 

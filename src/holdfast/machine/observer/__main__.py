@@ -71,12 +71,16 @@ def main(arguments: list[str]) -> int:
     os.nice(_NICE)
     clock = SystemClock()
     settings = read_settings(process_environment())
-    log = TotalLog(LineLog(clock))
+    lines = LineLog(clock)
+    log = TotalLog(lines)
     problem = confine(settings) if settings.within else ""
     if problem:
         log.error("observer.unconfined", reason=problem)
         return UNCONFINED
-    return run(settings, clock=clock, log=log, draw=draw, version=__version__, on_signal=handle)
+    return run(
+        settings, clock=clock, log=log, draw=draw, version=__version__, on_signal=handle,
+        tell=lines.tell if settings.within else None,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

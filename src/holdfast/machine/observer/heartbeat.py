@@ -33,23 +33,36 @@ class Heart:
         registration: Registration,
         register: Callable[[], object],
         heard: Callable[[Answer], None],
+        beaten: Callable[[], None] = lambda: None,
         version: str,
         clock: Clock,
         log: Log,
     ) -> None:
-        """Call `register` while there is no registration or no pinned key, `heard` with answers."""
+        """Call `register` while there is no registration or no pinned key, `heard` with answers.
+
+        `beaten` is called after each heartbeat, whatever came of it.
+        """
         self._uploader = uploader
         self._gate = gate_of_node
         self._registration = registration
         self._register = register
         self._heard = heard
+        self._beaten = beaten
         self._version = version
         self._clock = clock
         self._log = log
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._failing = False
+        self._failing = ""
+        self._heard_steady_ms = clock.steady_ms()
+        self.heard_ms = 0
         self.viewed = False
+
+    @property
+    def unanswered(self) -> str:
+        """Return why no heartbeat is answered for longer than what the last answer holds."""
+        silent_ms = self._clock.steady_ms() - self._heard_steady_ms
+        return (self._failing or "none was sent") if silent_ms > limits.WORD_MS else ""
 
     def start(self) -> None:
         """Start both threads; they end with the process."""
@@ -64,6 +77,7 @@ class Heart:
     def _beat(self) -> None:
         while not self._stopped.is_set():
             wait_ms = self._guarded(self.beat, limits.HEARTBEAT_MS)
+            self._guarded(self._tell, 0)
             self._wake.wait(wait_ms / 1_000)
             self._wake.clear()
 
@@ -77,7 +91,7 @@ class Heart:
 
     def beat(self) -> int:
         """Send one heartbeat; return the time until the next in ms."""
-        if self._registration.config is None or not self._gate.pinned:
+        if not (self._registration.is_complete and self._gate.pinned):
             self._register()
         config = self._registration.config
         if config is not None:
@@ -99,6 +113,10 @@ class Heart:
             return limits.REGISTER_RETRY_MS
         return limits.HEARTBEAT_VIEWED_MS if self.viewed else limits.HEARTBEAT_MS
 
+    def _tell(self) -> int:
+        self._beaten()
+        return 0
+
     def _time(self) -> str:
         at = datetime.fromtimestamp(self._clock.now_ms() / 1_000, tz=UTC)
         return at.isoformat(timespec="milliseconds")
@@ -106,14 +124,16 @@ class Heart:
     def _take(self, reply: Reply) -> None:
         answer = self._gate.heard(reply.status, reply.body)
         if answer is None:
+            told = reply.detail or f"HTTP {reply.status}"
             if not self._failing:
-                told = reply.detail or f"HTTP {reply.status}"
                 self._log.warning("heartbeat.failed", reason=told)
-            self._failing = True
+            self._failing = told
             return
         if self._failing:
             self._log.info("heartbeat.answered")
-        self._failing = False
+        self._failing = ""
+        self.heard_ms = self._clock.now_ms()
+        self._heard_steady_ms = self._clock.steady_ms()
         self.viewed = answer.viewer_active
         self._heard(answer)
 

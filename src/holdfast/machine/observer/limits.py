@@ -148,3 +148,6 @@ SESSIONS_MAX: Final = 20_000
 SESSION_CHARS_MAX: Final = 4_096
 """Sessions of one database that are read, the first by their names, and characters of such a name.
 OpenClaw's have 36 characters."""
+
+STUCK_MS: Final = 120_000
+"""Time without a step of reading after which it is said to hang: a database may take 10 s."""

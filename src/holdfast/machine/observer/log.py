@@ -11,9 +11,13 @@ import os
 import select
 from typing import Any, Final
 
+import msgspec
+
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import PIPE_BYTES, NoLog
 from holdfast.kernel.secret import clean
+from holdfast.machine.controller.observing.protocol import WORK
+from holdfast.wire.controller.checkin import ObserverWork
 
 _TEXTS_CUT_TO: Final = (PIPE_BYTES, 1_024, 128, 16)
 """Characters that each text of a line is cut to, in turn, until the line fits a pipe."""
@@ -36,7 +40,16 @@ class LineLog(NoLog):
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         """Write one line, or count it as dropped."""
         row = {"at_ms": self._clock.now_ms(), "level": level, "event": event}
-        line = _line(row, {name: clean(name, value) for name, value in fields.items()})
+        self._put(_line(row, {name: clean(name, value) for name, value in fields.items()}))
+
+    def tell(self, work: ObserverWork) -> None:
+        """Write what was done last, for the controller alone, or count it as dropped."""
+        line = _work_line(work)
+        if len(line) > PIPE_BYTES:
+            line = _work_line(msgspec.structs.replace(work, unread=()))
+        self._put(line)
+
+    def _put(self, line: bytes) -> None:
         try:
             if any(flags & select.POLLOUT for _, flags in self._poll.poll(0)):
                 os.write(self._descriptor, line)
@@ -46,6 +59,10 @@ class LineLog(NoLog):
             self.dropped += 1
             return
         self.dropped += 1
+
+
+def _work_line(work: ObserverWork) -> bytes:
+    return WORK.encode() + msgspec.json.encode(work) + b"\n"
 
 
 def _line(row: dict[str, Any], fields: dict[str, Any]) -> bytes:

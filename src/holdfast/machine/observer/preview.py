@@ -17,9 +17,8 @@ from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
 from holdfast.machine.observer.readers.parts import Lines, Source, encoded
 from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.observing import bytes_text
 
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
-_KILO: Final = 1_000
 _CONTENT_FIELDS: Final = ("events", "lines", "sessions", "memory_content", "snapshots")
 
 
@@ -126,7 +125,7 @@ def _sample(fields: dict[str, Any]) -> str:
 def rendered(found: Sequence[ClassPreview]) -> str:
     """Return previews as text: a table whose columns line up, then samples."""
     rows = [("class", "sources", "items", "size")] + [
-        (one.content, str(one.sources), str(one.items), readable(one.size)) for one in found
+        (one.content, str(one.sources), str(one.items), bytes_text(one.size)) for one in found
     ]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = [
@@ -146,11 +145,3 @@ def rendered(found: Sequence[ClassPreview]) -> str:
 def _printable(text: str) -> str:
     """Return a text without what a terminal would obey."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-
-
-def readable(size: int) -> str:
-    """Return a number of bytes with its unit."""
-    value, at = float(size), 0
-    while value >= _KILO and at < len(_UNITS) - 1:
-        value, at = value / _KILO, at + 1
-    return f"{size} B" if at == 0 else f"{value:.1f} {_UNITS[at]}"

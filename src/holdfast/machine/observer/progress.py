@@ -103,7 +103,8 @@ class Progress:
             by_name: dict[str, int] = {}
             for (_, name), left in self._left.items():
                 by_name[name] = max(left, by_name.get(name, 0))
-            troubles = Counter(dict(self._failed).values()).most_common(_KINDS_MAX)
+            failed = {(name, because) for (_, name), because in self._failed.items()}
+            troubles = Counter(because for _, because in failed).most_common(_KINDS_MAX)
             return State(
                 self._looked_ms, self._stepped_ms, len(by_name), sum(by_name.values()),
                 self._too_long, tuple(Trouble(*each) for each in troubles),

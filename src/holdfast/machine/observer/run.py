@@ -33,6 +33,8 @@ from holdfast.machine.observer.registration import PLATFORM, Registration
 from holdfast.machine.observer.sealing import Draw
 from holdfast.machine.observer.settings import Settings
 from holdfast.machine.observer.upload import Destination, Register, Uploader
+from holdfast.machine.observer.work import work_of
+from holdfast.wire.controller.checkin import ObserverWork
 
 _LOCK: Final = "observer.lock"
 
@@ -57,15 +59,30 @@ class Observer:
     """Everything that runs, joined."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, log: Log, draw: Draw, version: str
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        log: Log,
+        draw: Draw,
+        version: str,
+        tell: Callable[[ObserverWork], None] | None = None,
     ) -> None:
-        """Make the parts; nothing is read or sent before `run`."""
+        """Make the parts; nothing is read or sent before `run`. Pass what was done to `tell`."""
         self._settings = settings
+        self._clock = clock
+        self._tell = tell
         self._log = log
         self._ended = threading.Event()
         self._woken = threading.Event()
         self.gate = Gate(settings.folder, clock=clock, log=log)
-        self.registration = Registration(settings.home, draw=draw, clock=clock, log=log)
+        self.registration = Registration(
+            settings.home,
+            kept=settings.folder if settings.within else None,
+            draw=draw,
+            clock=clock,
+            log=log,
+        )
         self.registration.read()
         self.uploader = Uploader(
             settings.folder,
@@ -90,6 +107,7 @@ class Observer:
             registration=self.registration,
             register=self._register,
             heard=self._heard,
+            beaten=self._beaten,
             version=version,
             clock=clock,
             log=log,
@@ -122,6 +140,15 @@ class Observer:
 
     def _heard(self, answer: Answer) -> None:
         self.collector.compress = answer.gzip
+
+    def _beaten(self) -> None:
+        """Say what was done last; by the thread of heartbeats, so also where reading hangs."""
+        if self._tell is not None:
+            work = work_of(
+                heart=self.heart, registration=self.registration, gate=self.gate,
+                progress=self.collector.progress, uploader=self.uploader, clock=self._clock,
+            )  # fmt: skip
+            self._tell(work)
 
     def _gate_changed(self) -> None:
         """Send what may be sent now, and have the loop follow the gate."""
@@ -198,8 +225,9 @@ def run(
     draw: Draw,
     version: str,
     on_signal: Callable[[Mapping[int, Callable[[int, FrameType | None], None]]], None],
+    tell: Callable[[ObserverWork], None] | None = None,
 ) -> int:
-    """Run an observer until a signal ends it; return the exit code."""
+    """Run an observer until a signal ends it; return the exit code. See `Observer` for `tell`."""
     try:
         held = lock_folder(settings.folder)
     except OSError as error:
@@ -210,7 +238,7 @@ def run(
         log.error("observer.already_runs", folder=str(settings.folder))
         return ALREADY_RUNS
     try:
-        observer = Observer(settings, clock=clock, log=log, draw=draw, version=version)
+        observer = Observer(settings, clock=clock, log=log, draw=draw, version=version, tell=tell)
 
         def end(_number: int, _frame: FrameType | None) -> None:
             observer.end()

@@ -13,8 +13,36 @@ from holdfast.plane.wiring.part import Part
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.controller.checkin import MachineStatus
 from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.observing import backlog_text
 
 _NAMED_MAX = 5
+
+
+class _Named:
+    """Instances of which one thing is so: how many, and of the first ones how."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._first: list[tuple[str, str]] = []
+        self.count = 0
+
+    def add(self, instance: str, how: str) -> None:
+        self.count += 1
+        if len(self._first) < _NAMED_MAX:
+            self._first.append((instance, how))
+
+    @property
+    def first(self) -> str:
+        return self._first[0][0]
+
+    @property
+    def text(self) -> str:
+        """Return it in words, empty for none."""
+        if not self.count:
+            return ""
+        left = self.count - len(self._first)
+        named = "; ".join(f"{instance}: {how}" for instance, how in self._first)
+        return f"{self.count} {self._what}: {named}" + (f" and {left} more" if left else "")
 
 
 class ObserverCheck:
@@ -27,28 +55,32 @@ class ObserverCheck:
         self._settings = settings
 
     async def check(self) -> DoctorCheck:
-        """Return how many run, and why some do not."""
+        """Return how many work, why some do not, and how far those are that have much to read."""
         if not self._settings.observers:
             text = f"{PREFIX}OBSERVERS=false: machines started since have none"
             return DoctorCheck(name="observers", result="ok", message=text)
         counts: Counter[str] = Counter()
-        named: list[tuple[str, str]] = []
+        bad, unread, behind = _Named("fail"), _Named("cannot read files"), _Named("are behind")
+        stalled = _Named("run and do not do their work")
         async for instance, status in self._running():
             counts[status.observer] += 1
-            if status.observer == "failing" and len(named) < _NAMED_MAX:
-                named.append((instance, status.observer_reason))
-        failing = counts["failing"]
-        left = failing - len(named)
-        parts = [f"{counts['running']} of {counts.total()} reported machines run theirs"]
-        if failing:
-            more = f" and {left} more" if left else ""
-            reasons = "; ".join(f"{instance}: {reason}" for instance, reason in named)
-            parts.insert(0, f"{failing} fail: {reasons}{more}")
+            work = status.observer_work
+            if status.observer == "failing":
+                bad.add(instance, status.observer_reason)
+            elif status.observer == "stalled":
+                stalled.add(instance, status.observer_reason)
+            if work is not None and work.unread:
+                unread.add(instance, work.unread[0].reason)
+            if work is not None and work.sources:
+                behind.add(instance, backlog_text(work))
+        warned = [each for each in (bad, stalled, unread) if each.count]
+        ran = f"{counts['running']} of {counts.total()} reported machines run theirs"
+        texts = (*(each.text for each in warned), ran, behind.text)
         return DoctorCheck(
             name="observers",
-            result="warning" if failing else "ok",
-            message="; ".join(parts)[:REASON_MAX],
-            fix=f"holdfast instance logs {named[0][0]}" if named else "",
+            result="warning" if warned else "ok",
+            message="; ".join(filter(None, texts))[:REASON_MAX],
+            fix=f"holdfast instance logs {warned[0].first}" if warned else "",
         )
 
     async def _running(self) -> AsyncIterator[tuple[str, MachineStatus]]:

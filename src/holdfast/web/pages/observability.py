@@ -9,7 +9,7 @@ from holdfast.web.api import Missing
 from holdfast.web.limits import LOOK_S, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
-from holdfast.web.parts.observer import observer_words
+from holdfast.web.parts.observer import observer_words, observer_work
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
@@ -49,6 +49,7 @@ async def load(context: Context, call: Call) -> Names:
         "ended": ended,
         "waits": "" if ended else _WAITS.get(view.status, _OTHERWISE),
         "observer": observer_words(found.observer),
+        "work": observer_work(found.observer),
     }
 
 

@@ -35,6 +35,7 @@ from holdfast.wire.api.endpoint import (
 )
 from holdfast.wire.api.operations import followed
 from holdfast.wire.confinement import Confinement
+from holdfast.wire.controller.checkin import ObserverWork
 from holdfast.wire.limits import (
     BULK_ITEMS_MAX,
     CHART_POINTS_MAX,
@@ -190,13 +191,15 @@ class StartView(Struct, frozen=True, kw_only=True):
 
 
 class ObserverView(Struct, frozen=True, kw_only=True):
-    """What the present machine reported last of its observer; `reason` is why it does not run.
+    """What the present machine reported last of its observer.
 
-    `state` is `running`, `failing` or `off`.
+    `state` is `running`, `stalled` (it runs and does not do its work), `failing` or `off`, `reason`
+    why it is not `running`, and `work` what it did last.
     """
 
     state: Label
     reason: Reason = ""
+    work: ObserverWork | None = None
 
 
 class InstanceDetail(Struct, frozen=True, kw_only=True):

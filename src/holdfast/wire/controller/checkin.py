@@ -22,6 +22,7 @@ from holdfast.wire.limits import (
     PHASES_MAX,
     REASON_MAX,
     TEXT_MAX,
+    UNREAD_MAX,
 )
 
 PROTOCOL: Final = 1
@@ -114,6 +115,34 @@ class Start(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
     again_in_ms: Counter = 0
 
 
+class UnreadSources(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """Files of the agent that cannot be read: how many, and why in a fixed text that names none."""
+
+    reason: Annotated[str, Meta(max_length=CLIMB_TEXT_MAX)]
+    sources: Counter = 0
+
+
+class ObserverWork(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What an observer did last, as it says; the same on its way to the controller and to a page.
+
+    `heard` is when the plane answered a heartbeat last, `looked` when it last was through with all
+    files that may be read, in ms since the epoch, 0 for never. `stuck` is why it does not do its
+    work though it runs, `paused` why content is not read or not sent. `waiting` counts uploads in
+    its queue. `sources` and `bytes` are what is left to read of content, databases without their
+    bytes. `oversized` counts lines since its start of which only the length was sent.
+    """
+
+    heard: Counter = 0
+    looked: Counter = 0
+    stuck: Annotated[str, Meta(max_length=CLIMB_TEXT_MAX)] = ""
+    paused: Annotated[str, Meta(max_length=CLIMB_TEXT_MAX)] = ""
+    waiting: Counter = 0
+    sources: Counter = 0
+    bytes: Counter = 0
+    oversized: Counter = 0
+    unread: Annotated[tuple[UnreadSources, ...], Meta(max_length=UNREAD_MAX)] = ()
+
+
 class MachineStatus(
     Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True
 ):
@@ -123,8 +152,8 @@ class MachineStatus(
     `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.
     `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
     `confinement` names what confines its agent, see `wire.confinement`; empty if not reported.
-    `observer` is `running`, `failing` or `off`, empty if not reported; `observer_reason` is why it
-    does not run.
+    `observer` is `running`, `stalled` (it runs and does not do its work), `failing` or `off`, empty
+    if not reported; `observer_reason` is why it does not run or work, `observer_work` what it did.
     """
 
     uptime_seconds: Annotated[float, Meta(ge=0, le=COUNTER_MAX)]
@@ -139,6 +168,7 @@ class MachineStatus(
     last_error: Reason = ""
     observer: Label = ""
     observer_reason: Reason = ""
+    observer_work: ObserverWork | None = None
     start: Start | None = None
     climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+
+import msgspec
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.failure import brief, reason
@@ -23,6 +26,7 @@ from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.process.children import Child, OnExit, OnLine, signal_name
 from holdfast.machine.controller.settings import Observing
+from holdfast.wire.controller.checkin import ObserverWork
 
 MODULE: Final = "holdfast.machine.observer"
 FOLDER: Final = "observer"
@@ -49,18 +53,31 @@ _BACKOFF: Final = Backoff(
     first_ms=limits.OBSERVER_RETRY_FIRST_MS, cap_ms=limits.OBSERVER_RETRY_MAX_MS
 )
 
-ObserverState: TypeAlias = Literal["off", "running", "failing"]
+ObserverState: TypeAlias = Literal["off", "running", "stalled", "failing"]
+_decode: Final = msgspec.json.Decoder(ObserverWork).decode
 
 
 class Told(NamedTuple):
-    """What reports say of the observer; `reason` is why it does not run, empty where it does.
+    """What reports say of the observer; `reason` is why it does not run or work, empty if it does.
 
     It is `failing` from an end that nobody asked for until a later run has lasted
-    `limits.OBSERVER_HEALTHY_S`.
+    `limits.OBSERVER_HEALTHY_S`, and `stalled` while it runs and says itself that it does not do its
+    work, or says nothing for `limits.OBSERVER_SILENT_S`. `work` is what it said last.
     """
 
     state: ObserverState
     reason: str = ""
+    work: ObserverWork | None = None
+
+    def is_news(self, before: Told) -> bool:
+        """Return whether this is another state than before, and not only another count or time."""
+        return (self.state, self.reason, _paused(self)) != (
+            before.state, before.reason, _paused(before)
+        )  # fmt: skip
+
+
+def _paused(told: Told) -> str:
+    return "" if told.work is None else told.work.paused
 
 
 class Launch(Protocol):
@@ -120,6 +137,7 @@ class ObserverProcess:
         self._child: Child | None = None
         self._gone: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
         self._failures = 0
         self._closing = False
         self.told = Told("off", observing.off or "the controller has not started it")
@@ -156,6 +174,7 @@ class ObserverProcess:
         self._child, self._gone = child, loop.create_future()
         self._log.emit("observer.started", pid=child.pid)
         self._timer = loop.call_later(limits.OBSERVER_HEALTHY_S, self._lasted)
+        self._await_word()
         if not self._failures:
             self._tell(Told("running"))
 
@@ -183,17 +202,49 @@ class ObserverProcess:
         return env
 
     def _line(self, stream: str, line: str) -> None:
+        if stream == "stdout" and line.startswith(protocol.WORK):
+            with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+                self._take(_decode(line.removeprefix(protocol.WORK).encode()))
+                return
         self._log.emit("observer.line", stream=stream, line=line)
+
+    def _take(self, work: ObserverWork) -> None:
+        """Take what it says of its work."""
+        self._await_word()
+        if self._failures:
+            self._tell(self.told._replace(work=work))
+        else:
+            self._tell(Told("stalled" if work.stuck else "running", work.stuck, work))
+
+    def _await_word(self) -> None:
+        self._stop_waiting()
+        if self._child is not None:
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(limits.OBSERVER_SILENT_S, self._silent)
+
+    def _stop_waiting(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _silent(self) -> None:
+        self._silence = None
+        because = f"it has said nothing for {limits.OBSERVER_SILENT_S:g} s"
+        self._tell(Told("stalled", because, self.told.work))
 
     def _lasted(self) -> None:
         self._timer = None
         self._failures = 0
-        self._tell(Told("running"))
+        if self.told.state == "failing":
+            work = self.told.work
+            stuck = "" if work is None else work.stuck
+            self._tell(Told("stalled" if stuck else "running", stuck, work))
 
     def _exited(self, code: int) -> None:
         assert self._gone is not None, "it was started"
         self._child = None
         self._gone.set_result(None)
+        self._stop_waiting()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -211,8 +262,10 @@ class ObserverProcess:
         self._tell(Told("failing", because))
 
     def _tell(self, told: Told) -> None:
-        if told != self.told:
-            self.told = told
+        before, self.told = self.told, told
+        if told.is_news(before):
+            paused = _paused(told)
+            self._log.emit("observer.state", state=told.state, reason=told.reason, paused=paused)
             self._on_change()
 
     def end(self) -> None:
@@ -223,6 +276,7 @@ class ObserverProcess:
         if self._closing:
             return
         self._closing = True
+        self._stop_waiting()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

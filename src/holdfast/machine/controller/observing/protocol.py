@@ -22,3 +22,6 @@ DASHBOARD_FILE: Final = "dashboard-url.txt"
 
 WITHIN: Final = "HOLDFAST_OBSERVER_WITHIN"
 """Folders, separated by colons: no file outside of them is read, nor one behind a link in them."""
+
+WORK: Final = "work "
+"""How a line of the observer's output begins that is no log line, but an `ObserverWork`."""

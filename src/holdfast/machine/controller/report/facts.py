@@ -114,6 +114,7 @@ def build(
         last_error=facts.last_error[:REASON_MAX],
         observer="" if facts.observer is None else facts.observer.state,
         observer_reason="" if facts.observer is None else facts.observer.reason[:REASON_MAX],
+        observer_work=None if facts.observer is None else facts.observer.work,
         capabilities=facts.capabilities,
         pairing_epoch=facts.pairing_epoch,
         pairing_count=facts.pairing_count,
