@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
-from holdfast.machine.observer import limits
+from holdfast.machine.observer import counts, cursors, limits
 from holdfast.machine.observer.collector import Collector, Program
 from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers.counters import DayCounts
@@ -52,6 +52,7 @@ class Sized(NamedTuple):
     size: int
     ids: int = 1
     name: str = "sized"
+    inode: int = 0
     content: ContentClass = "logs"
     endpoint: Any = "logs"
     changed_ns: int = 2**62
@@ -168,3 +169,73 @@ def test_no_guess_of_a_line_can_be_tested_by_what_stands_beside_its_seal(
     assert not {guess, other.name_of(guess)} & set(body["event_ids"])
     unkeyed = hashlib.sha256(name.encode()).hexdigest()
     assert not unkeyed.startswith(body["session_file"].removesuffix(".jsonl"))
+
+
+def test_cursors_of_files_that_are_gone_are_dropped_after_a_while(
+    home: Home, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SWEEP_MS", -1)
+    for number in range(4):
+        home.say(f"s{number}", f"hello {number}")
+    home.remember("MEMORY.md", "text")
+    node.registered().allow("transcripts", "counters", "memory")
+    reading = collector(node, [openclaw(home, node)])
+
+    def looked(*, once: bool = False) -> set[str]:
+        """Return the sessions that have a cursor, or just one, after a look at every file."""
+        reading.forget()
+        reading.run()
+        rows = node.uploader.outbox.read(
+            lambda connection: connection.execute(
+                "SELECT content, name, count(*) FROM observer_cursors GROUP BY content, name"
+            ).fetchall()
+        )
+        assert not once or all(number == 1 for _, _, number in rows)
+        names = [{name for kind, name, _ in rows if kind == content and name.endswith("jsonl")}
+                 for content in ("transcripts", "counters")]  # fmt: skip
+        assert names[0] == names[1]
+        return {name.rpartition("/")[2] for name in names[0]}
+
+    assert looked() == {f"s{number}.jsonl" for number in range(4)}
+    (home.sessions / "s0.jsonl").unlink()
+    (home.sessions / "s1.jsonl").rename(home.path / "away")
+    (home.sessions / "s2.jsonl").rename(home.sessions / "renamed.jsonl")
+    (home.sessions / "s3.jsonl").write_text("")
+    home.say("s3", "written anew")
+    kept = {f"s{number}.jsonl" for number in range(4)}
+    assert looked() == looked() == kept
+    (home.path / "away").rename(home.sessions / "s1.jsonl")
+    assert looked() == kept
+    monkeypatch.setattr(limits, "GONE_KEPT_MS", -1)
+    assert looked(once=True) == kept - {"s0.jsonl"}, "one that was renamed is known by its inode"
+    days = node.uploader.outbox.read(counts.days)
+    assert sum(sessions for sessions, _ in days.values()) == 4, "numbers are kept"
+    node.plane.wait(lambda: node.uploader.depth() == {})
+    before = len(node.plane.content())
+    reading.forget()
+    reading.run()
+    assert len(node.plane.content()) == before, "nothing is sent again"
+
+
+def test_only_so_many_cursors_of_files_that_are_gone_are_kept(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "GONE_MAX", 3)
+    outbox = node.uploader.outbox
+    for number in range(10):
+        cursor = Cursor("logs", f"{number:016}", f"f{number}", number, 1, "", 0)
+        outbox.write(lambda current, cursor=cursor: cursors.save(current, cursor))  # type: ignore[misc]
+
+    def swept(numbers: Iterable[int], now_ms: int) -> list[str]:
+        live = cursors.Live({f"f{number}" for number in numbers}, set())
+        gone = outbox.read(lambda connection: cursors.find_gone(connection, "logs", live))
+        outbox.write(lambda current: cursors.forget(current, "logs", gone, now_ms))
+        rows = outbox.read(lambda c: c.execute("SELECT name FROM observer_cursors").fetchall())
+        return sorted(name for (name,) in rows)
+
+    assert len(swept(range(10), 1)) == 10
+    assert len(swept(range(2, 10), 2)) == 10
+    left = swept((8, 9), 3)
+    assert left[-2:] == ["f8", "f9"]
+    assert len(left) == 5, "the oldest that are gone go first"
+    assert not {"f0", "f1"} & set(left)

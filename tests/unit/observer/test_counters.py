@@ -122,21 +122,69 @@ def test_a_message_of_claude_code_that_stands_in_several_lines_counts_once(stage
     assert (model["turns"], model["input"], model["cache_read"]) == (2, 14, 200)
 
 
-def test_codex(stage: Stage) -> None:
-    info = {"last_token_usage": {"input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 2}}
-    at = {"timestamp": "2026-11-30T10:00:00Z"}
-    stage.write(
-        {**at, "type": "event_msg", "payload": {"type": "token_count", "info": info}},
-        {**at, "type": "response_item", "payload": {"type": "function_call", "name": "shell"}},
-        {**at, "type": "event_msg", "payload": {"type": "token_count", "info": None}},
-    )
+def codex_tokens(
+    total: tuple[int, int, int], last: tuple[int, int, int], at: str
+) -> dict[str, Any]:
+    """Return a line with the tokens of a session and of its last call: input, cached, output."""
+
+    def usage(numbers: tuple[int, int, int]) -> dict[str, int]:
+        given, cached, output = numbers
+        return {
+            "input_tokens": given, "cached_input_tokens": cached, "output_tokens": output,
+            "reasoning_output_tokens": output // 3, "total_tokens": given + output,
+        }  # fmt: skip
+
+    info = {
+        "total_token_usage": usage(total), "last_token_usage": usage(last),
+        "model_context_window": 272_000,
+    }  # fmt: skip
+    limit = {"primary": {"used_percent": 7.0, "window_minutes": 300, "resets_in_seconds": 60}}
+    payload = {"type": "token_count", "info": info, "rate_limits": limit}
+    return {"timestamp": f"2026-11-30T{at}Z", "type": "event_msg", "payload": payload}
+
+
+def codex_session() -> list[dict[str, Any]]:
+    """Return a rollout of two calls, the first of which is told three times (rate limits)."""
+
+    def row(kind: str, at: str, **payload: Any) -> dict[str, Any]:
+        return {"timestamp": f"2026-11-30T{at}Z", "type": kind, "payload": payload}
+
+    text = [{"type": "output_text", "text": "done"}]
+    return [
+        row("session_meta", "10:00:00.000", id="01970000-0000-7000-8000-000000000001", cwd="/w"),
+        row("turn_context", "10:00:00.100", cwd="/w", model="gpt-5-codex", effort="high"),
+        row("event_msg", "10:00:00.200", type="user_message", message="make it so"),
+        row("event_msg", "10:00:00.300", type="token_count", info=None),
+        row("response_item", "10:00:01.000", type="reasoning", summary=[], content=None),
+        row("response_item", "10:00:02.000", type="function_call", name="shell", arguments="{}"),
+        codex_tokens((8_000, 6_144, 300), (8_000, 6_144, 300), "10:00:02.100"),
+        row("response_item", "10:00:03.000", type="function_call_output", output="ok"),
+        codex_tokens((8_000, 6_144, 300), (8_000, 6_144, 300), "10:00:03.100"),
+        codex_tokens((8_000, 6_144, 300), (8_000, 6_144, 300), "10:00:04.100"),
+        row("response_item", "10:00:05.000", type="message", role="assistant", content=text),
+        codex_tokens((17_500, 14_336, 420), (9_500, 8_192, 120), "10:00:05.100"),
+    ]
+
+
+def test_codex_counts_what_was_cached_once_and_a_call_once(stage: Stage) -> None:
+    stage.write(*codex_session())
     (model,) = stage.days()[0]["models"]
-    assert (model["input"], model["output"], model["cache_read"], model["tool_calls"]) == (
-        9,
-        2,
-        4,
-        1,
-    )
+    counted = {name: model[name] for name in ("input", "cache_read", "output", "tool_calls")}
+    assert counted == {
+        "input": 17_500 - 14_336, "cache_read": 14_336, "output": 420, "tool_calls": 1
+    }  # fmt: skip
+
+
+def test_a_codex_call_that_is_told_again_later_or_without_sums(stage: Stage) -> None:
+    first, *_, last = codex_session()
+    stage.write(first, last)
+    stage.write(last)
+    assert stage.days()[0]["models"][0]["output"] == 120, "told again in another look"
+    del last["payload"]["info"]["total_token_usage"]
+    last["payload"]["info"]["last_token_usage"]["cached_input_tokens"] = 10_000
+    stage.write(last)
+    (model,) = stage.days()[0]["models"]
+    assert (model["output"], model["input"]) == (240, 9_500 - 8_192), "more cached than there was"
 
 
 def test_numbers_are_sent_when_they_change_and_of_all_files(stage: Stage) -> None:

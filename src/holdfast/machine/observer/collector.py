@@ -11,12 +11,12 @@ from typing import Any, Final, Protocol
 from holdfast.kernel.clock import Clock, StepWatch
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
-from holdfast.machine.observer import limits
+from holdfast.machine.observer import counts, cursors, limits
 from holdfast.machine.observer.cursors import CursorReader
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.progress import Progress
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
-from holdfast.machine.observer.readers.parts import Part, Source, encoded
+from holdfast.machine.observer.readers.parts import Part, Source, Unread, encoded
 from holdfast.machine.observer.readers.queries import GivenUpError
 from holdfast.machine.observer.sealing import Sealer
 from holdfast.machine.observer.upload import Envelope, Uploader, digest_of
@@ -73,6 +73,7 @@ class Collector:
         self._watch = StepWatch(clock)
         self._passed_ms: dict[ContentClass, int] = {}
         self._full_ms = float("-inf")
+        self._swept_ms: dict[ContentClass, float] = {}
         self._told: set[tuple[str, str]] = set()
         self._anew = False
         self._counter = Counter()
@@ -134,6 +135,7 @@ class Collector:
     ) -> list[Source]:
         """Return the sources of a class that have something to read for this or another class."""
         listed = [source for program in self._programs for source in program.sources(content)]
+        self._sweep(read_for, listed)
         due = self.progress.keep(read_for, {source.name for source in listed})
         found = [
             source
@@ -144,6 +146,23 @@ class Collector:
             if source.name not in due:
                 self.progress.note(read_for, source.name, source.unread(self._reader, read_for))
         return found
+
+    def _sweep(self, content: ContentClass, listed: Sequence[Source]) -> None:
+        """Forget cursors of files that are long gone, where every file could be listed."""
+        swept_ms = self._swept_ms.get(content, float("-inf"))
+        if self._clock.steady_ms() - swept_ms < limits.SWEEP_MS:
+            return
+        if any(isinstance(source, Unread) for source in listed):
+            return
+        self._swept_ms[content] = self._clock.steady_ms()
+        outbox, now_ms = self._uploader.outbox, self._clock.now_ms()
+        names = {source.name for source in listed}
+        if content == "counters":
+            names |= outbox.read(counts.days).keys()
+        live = cursors.Live(names, {source.inode for source in listed} - {0})
+        gone = outbox.read(lambda connection: cursors.find_gone(connection, content, live))
+        if gone:
+            outbox.write(lambda current: cursors.forget(current, content, gone, now_ms), rows=0)
 
     def _collect_days(self, passed_ms: int, since_ms: int) -> str:
         left = self._count(passed_ms)

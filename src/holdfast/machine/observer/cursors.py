@@ -7,9 +7,12 @@ and moves or does neither. There is one writer: whoever holds the queue's folder
 from __future__ import annotations
 
 import _sqlite3 as sqlite3
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
+from holdfast.machine.observer import limits
 from holdfast.outbox.transaction import Transaction
 
 NEVER: Final = -1
@@ -34,6 +37,13 @@ _BOUNDS: Final = """
 CREATE TABLE IF NOT EXISTS observer_bounds (
   content TEXT PRIMARY KEY,
   since_ms INTEGER NOT NULL
+) WITHOUT ROWID"""
+_GONE: Final = """
+CREATE TABLE IF NOT EXISTS observer_gone (
+  content TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  since_ms INTEGER NOT NULL,
+  PRIMARY KEY (content, stream)
 ) WITHOUT ROWID"""
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS observer_inodes ON observer_cursors (content, inode)",
@@ -60,6 +70,29 @@ _REWIND: Final = (
 _WIDEN: Final = (
     "UPDATE observer_cursors SET offset = skipped, skipped = -1, tail = '', at_ms = 0"
     " WHERE content = ? AND skipped >= 0 AND bound_ms > ?"
+)
+_STREAMS: Final = (
+    "SELECT stream, name, inode FROM observer_cursors WHERE content = ? ORDER BY id DESC"
+)
+_NOT_GONE: Final = (
+    "DELETE FROM observer_gone WHERE content = :content"
+    " AND stream NOT IN (SELECT value FROM json_each(:gone))"
+)
+_GONE_NOW: Final = (
+    "INSERT OR IGNORE INTO observer_gone SELECT :content, value, :now_ms FROM json_each(:gone)"
+)
+_DROP: Final = (
+    "DELETE FROM observer_cursors WHERE content = :content AND stream IN ("
+    " SELECT stream FROM observer_gone WHERE content = :content AND since_ms < :kept_ms)"
+)
+_DROP_MORE: Final = (
+    "DELETE FROM observer_cursors WHERE content = :content AND stream IN ("
+    " SELECT stream FROM observer_gone WHERE content = :content"
+    " ORDER BY since_ms DESC LIMIT -1 OFFSET :most)"
+)
+_DROPPED: Final = (
+    "DELETE FROM observer_gone WHERE content = :content"
+    " AND stream NOT IN (SELECT stream FROM observer_cursors WHERE content = :content)"
 )
 _QUEUED: Final = (
     "SELECT substr(event_id, 1, instr(event_id, ':') - 1), count(*) FROM sync_queue"
@@ -99,6 +132,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     """Make the table, on each connection that is opened."""
     connection.execute(_TABLE)
     connection.execute(_BOUNDS)
+    connection.execute(_GONE)
     for index in _INDEXES:
         connection.execute(index)
 
@@ -126,6 +160,38 @@ def bound(current: Transaction, content: str, since_ms: int) -> None:
 def widen(current: Transaction, content: str, since_ms: int) -> None:
     """Put cursors of a class back to what they passed over as older than a later time than this."""
     current.execute(_WIDEN, (content, since_ms))
+
+
+class Live(NamedTuple):
+    """What is there now: names, and inodes of files."""
+
+    names: AbstractSet[str]
+    inodes: AbstractSet[int]
+
+
+def find_gone(connection: sqlite3.Connection, content: str, live: Live) -> list[str]:
+    """Return the streams of a class that no file will find: see `readers.files.find_cursor`.
+
+    Of an inode and of a name it finds the newest.
+    """
+    names, inodes = set(live.names), set(live.inodes)
+    gone = []
+    for stream, name, inode in connection.execute(_STREAMS, (content,)):
+        if inode not in inodes and name not in names:
+            gone.append(stream)
+        inodes.discard(inode)
+        names.discard(name)
+    return gone
+
+
+def forget(current: Transaction, content: str, gone: Sequence[str], now_ms: int) -> None:
+    """Drop cursors of what has been gone for long, and the oldest of too many."""
+    values = {
+        "content": content, "gone": json.dumps(gone), "now_ms": now_ms,
+        "kept_ms": now_ms - limits.GONE_KEPT_MS, "most": limits.GONE_MAX,
+    }  # fmt: skip
+    for statement in (_NOT_GONE, _GONE_NOW, _DROP, _DROP_MORE, _DROPPED):
+        current.execute(statement, values)
 
 
 Read = Callable[[Callable[[sqlite3.Connection], "Cursor | None"]], "Cursor | None"]

@@ -151,3 +151,11 @@ OpenClaw's have 36 characters."""
 
 STUCK_MS: Final = 120_000
 """Time without a step of reading after which it is said to hang: a database may take 10 s."""
+
+SWEEP_MS: Final = 3_600_000
+"""Time between two looks for cursors of files that are gone."""
+
+GONE_KEPT_MS: Final = 30 * 86_400_000
+GONE_MAX: Final = 10_000
+"""How long, and of how many files of a class, cursors are kept after a file is gone: one that comes
+back later, from an archive say, is sent again. A cursor takes 0.3 kB."""

@@ -37,7 +37,7 @@ class CodingAgent(NamedTuple):
             yield LineFile(
                 "transcripts", "events", Path(entry.path), self.root, f"{self.name}/{inner}",
                 file.st_ctime_ns, transcript_fields(entry.name.removesuffix(".jsonl"), ""),
-                file.st_size,
+                file.st_size, file.st_ino,
             )  # fmt: skip
 
     def _files(self, folder: Path, depth: int) -> Iterator[os.DirEntry[str] | Unread]:

@@ -37,8 +37,11 @@ class _Cost(Struct):
     total: float = 0.0
 
 
-class _Usage(Struct):
-    """Tokens, in the words of OpenClaw, of Claude Code and of Codex."""
+class _Usage(Struct, frozen=True):
+    """Tokens, in the words of OpenClaw, of Claude Code and of Codex.
+
+    Codex alone counts what was cached (`cached_input_tokens`) within its `input_tokens`.
+    """
 
     input: int = 0
     output: int = 0
@@ -65,7 +68,10 @@ class _Message(Struct):
 
 
 class _Info(Struct):
+    """The tokens of Codex's last call, and of its session so far."""
+
     last_token_usage: _Usage | None = None
+    total_token_usage: _Usage | None = None
 
 
 class _Payload(Struct):
@@ -83,7 +89,11 @@ _decode: Final = msgspec.json.Decoder(_Line).decode
 
 
 class Counted(NamedTuple):
-    """The numbers of lines of a file, and the last message in it, whose parts repeat its usage."""
+    """The numbers of lines of a file, and the last message in it.
+
+    Parts of a message repeat its usage; a Codex session repeats the last one with its sums, so
+    there the sums stand for the message.
+    """
 
     counts: list[Count]
     name: str
@@ -136,12 +146,20 @@ def _line(content: bytes, last: str) -> tuple[Count | None, str]:
     if line.message is not None:
         return _message(day, line.message, last)
     if line.payload is not None:
-        info = line.payload.info
-        usage = None if info is None else info.last_token_usage
-        called = int(line.payload.type in _TOOLS)
-        if usage or called:
-            return _counted(day, "", usage, tools=called, turns=0), last
+        return _payload(day, line.payload, last)
     return None, last
+
+
+def _payload(day: str, payload: _Payload, last: str) -> tuple[Count | None, str]:
+    """Return the numbers of a line of Codex; it writes its usage again whenever a limit changes."""
+    info, called = payload.info, int(payload.type in _TOOLS)
+    usage = None if info is None else info.last_token_usage
+    total = None if info is None else info.total_token_usage
+    sums = "" if total is None else f"{total.input_tokens} {total.output_tokens}"
+    if sums and sums == last:
+        usage = None
+    counted = _counted(day, "", usage, tools=called, turns=0) if usage or called else None
+    return counted, sums or last
 
 
 def _message(day: str, message: _Message, last: str) -> tuple[Count | None, str]:
@@ -165,7 +183,7 @@ def _counted(day: str, model: str, usage: _Usage | None, *, tools: int, turns: i
         model,
         turns,
         tools,
-        _tokens(usage.input + usage.input_tokens),
+        _tokens(usage.input + max(usage.input_tokens - usage.cached_input_tokens, 0)),
         _tokens(usage.output + usage.output_tokens),
         _tokens(usage.cache_read + usage.cache_read_input_tokens + usage.cached_input_tokens),
         _tokens(usage.cache_write + usage.cache_creation_input_tokens),
@@ -204,6 +222,7 @@ class DayCounts(NamedTuple):
     content: ContentClass = "counters"
     endpoint: Endpoint = "days"
     changed_ns: int = 0
+    inode: int = 0
 
     @classmethod
     def of(cls, read: Callable[[Callable[[sqlite3.Connection], Any]], Any]) -> Iterator[DayCounts]:

@@ -49,6 +49,7 @@ class DocumentFile(NamedTuple):
     changed_ns: int
     clock: Clock
     body: Callable[[Document], Body]
+    inode: int = 0
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the whole file, if it is another than the last one; see `parts.Source`."""

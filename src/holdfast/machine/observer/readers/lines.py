@@ -22,7 +22,7 @@ class LineFile(NamedTuple):
     """A file of lines. `name` is what the plane calls it, wherever it lies and however renamed.
 
     `below` is the folder from which on no link is followed. `fields` makes a body of its lines.
-    `size` is what it had when it was listed.
+    `size` and `inode` are what it had when it was listed.
     """
 
     content: ContentClass
@@ -33,6 +33,7 @@ class LineFile(NamedTuple):
     changed_ns: int
     fields: Callable[[list[Any]], dict[str, Any]]
     size: int = 0
+    inode: int = 0
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the next lines; see `parts.Source`."""

@@ -102,7 +102,7 @@ class OpenClaw:
                 yield LineFile(
                     "transcripts", "events", Path(entry.path), self.state,
                     f"openclaw/{agent}/{session}.jsonl", file.st_ctime_ns, body,
-                    file.st_size,
+                    file.st_size, file.st_ino,
                 )  # fmt: skip
 
     def _subagents(self, index: Path) -> dict[str, str]:
@@ -139,7 +139,7 @@ class OpenClaw:
             for file, entry in found[-limits.LOG_FILES_MAX :]:
                 yield LineFile(
                     "logs", "logs", Path(entry.path), None, f"openclaw/{entry.name}",
-                    file.st_ctime_ns, log_fields(entry.name), file.st_size,
+                    file.st_ctime_ns, log_fields(entry.name), file.st_size, file.st_ino,
                 )  # fmt: skip
             return
 

@@ -191,6 +191,7 @@ class SqliteSession(NamedTuple):
     changed_ns: int
     content: ContentClass = "transcripts"
     endpoint: Any = "events"
+    inode: int = 0
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the next events; see `parts.Source`."""

@@ -58,6 +58,11 @@ class Source(Protocol):
         ...
 
     @property
+    def inode(self) -> int:
+        """Return its file's, 0 for what is known by its name alone."""
+        ...
+
+    @property
     def content(self) -> ContentClass:
         """Return its class."""
         ...
@@ -99,6 +104,7 @@ class Unread(NamedTuple):
     error: OSError
     endpoint: Endpoint = "events"
     changed_ns: int = 2**63 - 1
+    inode: int = 0
 
     def next_part(
         self,
