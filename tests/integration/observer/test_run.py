@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from holdfast.kernel.clock import SystemClock
@@ -15,6 +18,7 @@ from holdfast.machine.controller.observing.protocol import UNUSABLE
 from holdfast.machine.observer import cursors, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.readers.openclaw_sqlite import DATABASE
 from holdfast.machine.observer.run import Observer, run
 from holdfast.machine.observer.sealing import Name
 from holdfast.machine.observer.settings import read_settings
@@ -182,3 +186,47 @@ def test_reading_that_hangs_and_heartbeats_without_answer_are_said(
     observer._beaten()
     assert told[-1].stuck == "it could not register: the plane was not asked"
     observer.uploader.close()
+
+
+def test_a_read_that_hangs_holds_up_no_heartbeat_and_no_purge(
+    home: Home, plane: RecordingPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUERY_S", 3_600)
+    register_home(home.path, KEY)
+    database = home.path / ".openclaw/agents/main/agent" / DATABASE
+    database.parent.mkdir()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE transcript_events (session_id, seq, event_json)")
+    database.with_name(f"{DATABASE}-wal").touch()
+    os.mkfifo(database.with_name(f"{DATABASE}-journal"))
+    home.log("MARKER")
+    plane.fault = lambda path: (503, b"{}") if path == "/ingest/logs" else None
+    settings = read_settings(
+        {"HOME": str(home.path), "HOLDFAST_PLANE_URL": plane.url, "TMPDIR": str(home.path / "tmp")}
+    )
+    settings.folder.mkdir(parents=True)
+    made = Observer(settings, clock=SystemClock(), log=NoLog(), draw=os.urandom, version="1")
+    running = threading.Thread(target=made.run)
+    running.start()
+    try:
+        plane.wait(lambda: plane.count("/ingest/heartbeat") > 0)
+        plane.allow(("logs",))
+        plane.wait(lambda: made.uploader.depth() == {"logs": 1})
+        plane.allow(("logs", "transcripts"))
+        plane.wait(lambda: any("sqlite_queries" in part for part in started_by_us()))
+        heard = plane.count("/ingest/heartbeat")
+        plane.woken.set()
+        plane.wait(lambda: plane.count("/ingest/heartbeat") > heard)
+        assert made.uploader.depth() == {"logs": 1}
+        plane.refuse()
+        plane.wait(lambda: made.uploader.depth() == {})
+    finally:
+        made.end()
+        running.join(patience(10))
+    assert not running.is_alive()
+
+
+def started_by_us() -> list[str]:
+    """Return the command lines of this process's children."""
+    return [" ".join(child.cmdline()) for child in psutil.Process().children()]

@@ -51,7 +51,7 @@ _SESSIONS: Final = Query(
     "",
     "SELECT session_id, max(seq) FROM transcript_events"
     " WHERE typeof(session_id) = 'text' AND length(session_id) <= ? GROUP BY session_id"
-    " HAVING typeof(max(seq)) = 'integer' LIMIT ?",
+    " HAVING typeof(max(seq)) = 'integer' ORDER BY session_id LIMIT ?",
     (limits.SESSION_CHARS_MAX, limits.SESSIONS_MAX),
     limits.QUERY_ANSWER_BYTES_MAX // 2,
 )

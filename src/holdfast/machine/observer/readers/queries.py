@@ -29,7 +29,6 @@ from holdfast.machine.confine.sandbox import isolated
 from holdfast.machine.observer import limits
 
 _T = TypeVar("_T")
-_PROGRAM: Final = (*PYTHON, sqlite_queries.__file__, str(limits.QUERY_S + 1))
 _CHUNK_BYTES: Final = 65_536
 _LOOK_MS: Final = 200
 """So often it is looked whether the answer is still wanted."""
@@ -148,7 +147,8 @@ class Queries:
     def _running(self) -> subprocess.Popen[bytes]:
         """Return the process, a new one where none runs; raise OSError."""
         if self._process is None:
-            launch = isolated(_PROGRAM, write=[str(self._folder)])
+            program = (*PYTHON, sqlite_queries.__file__, str(limits.QUERY_S + 1))
+            launch = isolated(program, write=[str(self._folder)])
             try:
                 process = subprocess.Popen(
                     launch.argv,
