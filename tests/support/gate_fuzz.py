@@ -112,18 +112,26 @@ def _real(draws: random.Random) -> tuple[int, bytes]:
     return status, _OPENING
 
 
-def fuzz(cases: int, *, seed: int, progress: Callable[[int], None] | None = None) -> Campaign:
-    """Put so many answers to a gate; it takes none of them."""
-    draws = random.Random(seed)
+def draw_answer(draws: random.Random) -> tuple[int, bytes]:
+    """Return the status and body of an answer that must open nothing; status 0 for none at all."""
+    return _real(draws) if draws.random() < 0.05 else (draws.choice(STATUSES), _body(draws))
+
+
+def closed_gate() -> gate.GateState:
+    """Return the state of a gate that has seen a grant of nothing, with the number `SEEN`."""
     state = gate.GateState(node=NODE, keys=(PLANE.public,))
     said = gate.read_answer(200, answer(PLANE.grant(SEEN, [])))
     assert said is not None
-    state = gate.take(state, said, NOW_MS).state
+    return gate.take(state, said, NOW_MS).state
+
+
+def fuzz(cases: int, *, seed: int, progress: Callable[[int], None] | None = None) -> Campaign:
+    """Put so many answers to a gate; it takes none of them."""
+    draws = random.Random(seed)
+    state = closed_gate()
     opened = 0
     for case in range(cases):
-        status, body = (
-            _real(draws) if draws.random() < 0.05 else (draws.choice(STATUSES), _body(draws))
-        )
+        status, body = draw_answer(draws)
         found = gate.read_answer(status, body)
         after = state if found is None else gate.take(state, found, NOW_MS).state
         if gate.open_classes(after, gate.standing_grant(after), NOW_MS):

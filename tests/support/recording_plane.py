@@ -96,6 +96,7 @@ class RecordingPlane:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 60
+            disable_nagle_algorithm = True  # head and body are two writes: 40 ms for each answer
 
             def setup(self) -> None:
                 super().setup()

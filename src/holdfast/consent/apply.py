@@ -33,6 +33,7 @@ from holdfast.consent.state import (
     Waiting,
     granted,
     in_force,
+    is_outdated,
     is_registered,
     may_grant,
 )
@@ -290,6 +291,18 @@ def _outdated(state: Node, number: int, reason: str, at: At) -> Node:
     return _documented(_set(state, lost, decision), "revoked", lost, decision, at)
 
 
+def _key_replaced(state: Node, event: events.KeyReplaced, at: At) -> Verdict[Node]:
+    """Write the grant in force once more: a gate that pins the new key cannot verify the old one.
+
+    It says what the old one said, with a higher number; until it is signed the old one holds.
+    """
+    if not is_outdated(state, event.key) or not in_force(state, at.now_ms):
+        return Ignored("no grant in force is signed with another key")
+    if is_full(state):
+        return Ignored("too many documents wait to be signed; it is looked at again")
+    return Applied(_with_grant(state, at))
+
+
 def _gone(state: Node, event: events.InstanceGone, at: At) -> Verdict[Node]:
     """Close the node, even one that never registered: a late registration is refused."""
     if state.closed_ms:
@@ -475,6 +488,7 @@ _FOLDS: Final[dict[type, Callable[[Node, Any, At], Verdict[Node]]]] = {
     events.ConsentExpired: _expired,
     events.NumberSeen: _number_seen,
     events.PlaneRestored: _restored,
+    events.KeyReplaced: _key_replaced,
     events.InstanceGone: _gone,
     events.DocumentSent: _sent,
     events.DocumentSigned: _signed,

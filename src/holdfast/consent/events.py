@@ -72,6 +72,15 @@ class PlaneRestored(Struct, frozen=True, tag="ConsentPlaneRestored", gc=False):
     """The plane was restored from a backup: what was decided since is not known."""
 
 
+class KeyReplaced(Struct, frozen=True, tag="ConsentKeyReplaced", gc=False):
+    """The plane signs with another key now: what is granted is signed anew, and opens no more.
+
+    `key` is its id.
+    """
+
+    key: str
+
+
 class InstanceGone(Struct, frozen=True, tag="ConsentInstanceGone", gc=False):
     """The instance whose node this is was destroyed; `account` owned it."""
 
@@ -133,6 +142,7 @@ Request: TypeAlias = (
     | ConsentRevoked
     | NumberSeen
     | PlaneRestored
+    | KeyReplaced
     | InstanceGone
 )
 Intent: TypeAlias = ConsentGranted | ConsentExpired | DocumentSent | DeletionSent

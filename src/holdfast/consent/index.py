@@ -7,15 +7,16 @@ are read once, before the engine starts, and updated with each commit. Rows stay
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.ports import Reader
-from holdfast.consent.state import STATE_VERSION, Node, decode_state, granted, standing
+from holdfast.consent.state import STATE_VERSION, Node, decode_state, granted, is_outdated, standing
 from holdfast.consent.views import NODE_VIEW
 from holdfast.kernel.clock import Clock
 from holdfast.wire.consent import UNKNOWN, Standing
@@ -33,6 +34,7 @@ class _Row(NamedTuple):
     reported: int
     looked_at: bool
     is_granted: bool
+    signed_with: str
 
 
 class NodeIndex:
@@ -87,6 +89,27 @@ class NodeIndex:
         row = self._rows.get(node)
         return row is not None and number > row.number and number != row.reported
 
+    def outdated(self, key: str) -> Iterator[str]:
+        """Yield nodes with something granted by a document that another key signed.
+
+        Where a newer grant waits for its signature, the node is not among them.
+        """
+        for node in [*self._rows]:
+            row = self._rows.get(node)
+            if row is not None and _is_by_another(row, key):
+                state = _decode(row.body)
+                if state is not None and is_outdated(state, key):
+                    yield node
+
+    def signed_with_others(self, key: str) -> int:
+        """Return how many nodes have something granted by a document that another key signed."""
+        return sum(_is_by_another(row, key) for row in self._rows.values())
+
+    def is_signed_with(self, node: str, key: str) -> bool:
+        """Return whether a node's signed grant is by this key."""
+        row = self._rows.get(node)
+        return row is not None and row.signed_with == key
+
     def counts(self, account: str | None) -> Mapping[str, int]:
         """Return how many nodes there are, looked at, and granted anything: of an account or all.
 
@@ -119,6 +142,7 @@ class NodeIndex:
             state.reported,
             state.viewed_ms > 0,
             bool(granted(state)),
+            "" if state.grant is None else sys.intern(state.grant.key),
         )
         self._rows[node] = row
         self._count(row, 1)
@@ -130,6 +154,10 @@ class NodeIndex:
         counted["nodes"] += change
         counted["looked_at"] += change * row.looked_at
         counted["granted"] += change * row.is_granted
+
+
+def _is_by_another(row: _Row, key: str) -> bool:
+    return row.is_granted and row.signed_with not in {"", key}
 
 
 def _decode(body: bytes) -> Node | None:

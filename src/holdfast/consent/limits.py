@@ -36,3 +36,15 @@ DELETE_ANSWER_MS: Final = 20 * MINUTE_MS
 RETRY_FIRST_MS: Final = 5 * SECOND_MS
 RETRY_CAP_MS: Final = 10 * MINUTE_MS
 """Waits between tries of a signature or deletion that failed."""
+
+RENEW_AT_ONCE: Final = 16
+"""Nodes whose grants are signed anew at a time after a rotation. Of 64, a decision of an owner
+beside them waited for 155 ms by the median."""
+RENEW_WAIT_S: Final = 10.0
+"""How long these are waited for; one whose signature fails is looked at an hour later."""
+RENEW_LOOK_S: Final = 0.02
+RENEW_FIRST_S: Final = 180.0
+"""When a plane that was started looks for grants that another key signed: after two heartbeats of
+each node. A node may know of a higher number than a data folder that was put back, and that has to
+close it first."""
+RENEW_AGAIN_S: Final = 3_600.0

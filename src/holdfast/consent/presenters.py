@@ -226,6 +226,13 @@ def _entry(row: Logged, event: events.Event) -> ConsentEntry | None:
             return change(
                 shown, what="restored", by="plane", message="the plane was restored from a backup"
             )
+        case events.KeyReplaced(key=key):
+            return change(
+                shown,
+                what="renewed",
+                by="plane",
+                message=f"signed anew with key {key}"[:REASON_MAX],
+            )
         case events.InstanceGone():
             return shown
         case _:

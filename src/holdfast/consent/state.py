@@ -163,6 +163,16 @@ def may_grant(state: Node, credential: str) -> bool:
     return not state.instance or is_persons(credential)
 
 
+def is_outdated(state: Node, key: str) -> bool:
+    """Return whether something is granted by a document that another key signed.
+
+    Not where a newer grant waits for its signature: it replaces that document.
+    """
+    if state.grant is None or state.grant.key == key or not granted(state):
+        return False
+    return not any(isinstance(one.document, Grant) for one in state.unsigned)
+
+
 def standing(state: Node, now_ms: int) -> Standing:
     """Return what holds for a node at a time.
 

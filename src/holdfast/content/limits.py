@@ -35,8 +35,6 @@ VIEWER_MS: Final = MINUTE_MS
 """How long somebody counts as looking at a node after a page asked for it."""
 VIEWED_MAX: Final = 10_000
 """Nodes whose looks are remembered before those that ended are dropped."""
-WAKES_MAX: Final = 4_000
-"""Long polls of nodes held at once: half of the connections that the edge takes (plane/edge)."""
 
 OLD_PREFIX: Final = "0.12."
 OLD_BELOW: Final = 200

@@ -37,7 +37,7 @@ from holdfast.wire.api.clawmetry import (
     WakeAnswer,
 )
 from holdfast.wire.consent import SignedDocument, Standing
-from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S_MAX, SUCCESSORS_MAX
+from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S, NODE_WAIT_S_MAX, SUCCESSORS_MAX
 
 Run = Callable[[Coroutine[Any, Any, Any]], None]
 """Runs something beside the rest."""
@@ -148,20 +148,24 @@ class NodeCalls:
     async def wake(self, call: Call) -> Reply:
         """Hold the call until somebody looks at the node or its consent changes.
 
-        404 where too many are held: the daemon then does without for ten minutes.
+        Refuse (404) where too many are held: both clients then do without for ten minutes.
         """
         node = await self._node(self._key(call), call.query.get("node_id", ""))
-        wait_s = min(call.number("wait", NODE_WAIT_S_MAX), NODE_WAIT_S_MAX)
-        is_held = self._has_news(node) or await self._presence.wait(node, wait_s)
+        wait_s = min(call.number("wait", NODE_WAIT_S), NODE_WAIT_S_MAX)
+        if not (self._has_news(node) or await self._presence.wait(node, wait_s)):
+            raise Refusal(
+                404, "polls_full", "as many polls as there is room for are held",
+                fix="send heartbeats, and poll again in ten minutes",
+            )  # fmt: skip
         standing = self._consents.standing(node.id)
         answer = WakeAnswer(
-            ok=is_held,
+            ok=True,
             work=self._has_news(node),
             viewer_active=self._presence.is_seen(node),
             sync_allowed=gate.sync_allowed(standing),
             reason=gate.reason(standing),
         )
-        return Reply(answer, status=200 if is_held else 404)
+        return Reply(answer)
 
     def consent_changed(self, node_id: str) -> None:
         """End the long poll of a node, if what its client was told does not hold any more.

@@ -510,6 +510,9 @@ async def test_polls_beyond_the_budget_are_muted_by_404(tower: Watchtower) -> No
     target = f"/ingest/wake?node_id={tower.name}"
     answer = await call(tower.plane.app, "GET", target, headers={"x-api-key": tower.key})
     assert answer.status == 404
+    told = answer.json()
+    assert (told["ok"], told["error"], told["sync_allowed"]) == (False, "polls_full", False)
+    assert "ten minutes" in told["fix"]
 
 
 async def test_a_backfill_leaves_nothing_to_be_asked_for(tower: Watchtower) -> None:

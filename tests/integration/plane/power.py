@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from holdfast.disk.durable_file import sync_folder
 from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.log import NoLog
 from holdfast.machine.controller import boot
 from holdfast.machine.controller.config.files import VersionFiles
 from holdfast.machine.controller.config.history import Version, note
@@ -25,7 +26,14 @@ from holdfast.machine.controller.log import Field, Log
 from holdfast.machine.controller.pairing.files import VerdictsFile
 from holdfast.machine.controller.pairing.state import Verdict
 from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.observer.gate_file import Gate
 from holdfast.plane import secret_encryption
+from holdfast.plane.consent_key import (
+    key_id,
+    read_or_make_consent_key,
+    rotate_consent_key,
+    trusted_keys,
+)
 from holdfast.plane.key_folder import TOKEN_FILE, KeysError, prepare_keys, write_key
 from holdfast.plane.settings import Settings, load_settings
 from holdfast.plane.wiring import daily
@@ -34,11 +42,13 @@ from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.sdk.destination import FILE_NAME, Destination, keep
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.stores.sqlite.journal import SqliteJournal
+from holdfast.wire.consent import CLASSES
 from holdfast.world.clouds.port import MachineSpec, VolumeSpec
 from holdfast.world.clouds.process_folders import MachineFolders
 from holdfast.world.clouds.process_record import Record
 from holdfast.world.clouds.process_volumes import Volumes
 from tests.support import power_loss
+from tests.support.consent_signer import NODE, Signer, answer
 
 NOW: Final = 1_700_000_000_000
 HOME: Final = "data/holdfast"
@@ -297,6 +307,53 @@ async def find_brain_key(folder: Path) -> set[str]:
     return {f"brain:{number}" for number in range(1, last + 1)}
 
 
+# -------------------------------------------------------------------------- consent, at both ends
+
+
+async def use_consent_key(folder: Path, rounds: int) -> None:
+    """Make the key that signs consent and replace it; nodes pin what it is answered with."""
+    settings = settings_of(folder)
+    prepare_home(settings)
+    prepare_keys(settings)
+    say(f"signs:{read_or_make_consent_key(settings.keys_folder, now_ms=NOW).key_id}")
+    for number in range(1, rounds + 1):
+        say(f"signs:{rotate_consent_key(settings.keys_folder, now_ms=NOW + number).key_id}")
+
+
+async def find_consent_key(folder: Path) -> set[str]:
+    """Read it as a plane that starts; every key that signed must be followed to the newest."""
+    settings = settings_of(folder)
+    prepare_home(settings)
+    prepare_keys(settings)
+    known = read_or_make_consent_key(settings.keys_folder, now_ms=NOW)
+    first = known.keys[0].public_key
+    assert key_id(known.public_key) in trusted_keys([first], known.successors)
+    return {f"signs:{key_id(one.public_key)}" for one in known.keys}
+
+
+GATE: Final = "machines/one/home/.holdfast/observer"
+
+
+async def use_gate(folder: Path, rounds: int) -> None:
+    """Open and close a node's gate in turn; what the next heartbeat names has been seen."""
+    signer, gate = Signer(), Gate(folder / GATE, clock=ManualClock(), log=NoLog())
+    assert not gate.pin(NODE, signer.public)
+    say("pinned")
+    for number in range(1, rounds + 1):
+        gate.heard(200, answer(signer.grant(number, CLASSES if number % 2 else ())))
+        assert gate.number == number
+        say(f"seen:{number}")
+
+
+async def find_gate(folder: Path) -> set[str]:
+    """Read it as an observer that starts: it must not open by a grant before one that closed."""
+    gate = Gate(folder / GATE, clock=ManualClock(), log=NoLog())
+    assert not gate.problem, gate.problem
+    assert bool(gate.open_classes()) == bool(gate.number % 2), gate.number
+    found = {f"seen:{each}" for each in range(1, gate.number + 1)}
+    return found | ({"pinned"} if gate.pinned else set())
+
+
 # --------------------------------------------------------------------------------- the program
 
 
@@ -315,6 +372,8 @@ FILES: Final = {
     "machine": Files(use_machine, find_machine),
     "records": Files(use_records, find_records),
     "brain key": Files(use_brain_key, find_brain_key),
+    "consent key": Files(use_consent_key, find_consent_key),
+    "gate": Files(use_gate, find_gate),
 }
 
 

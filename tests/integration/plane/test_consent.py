@@ -35,6 +35,7 @@ from holdfast.wire.consent import (
 )
 from holdfast.wire.limits import SUCCESSORS_MAX
 from tests.support.asgi import Answer, call, json_headers
+from tests.support.gates import heard, opened, pinned
 from tests.support.patience import patience, until
 from tests.support.real_plane import Log, Made, end, make
 
@@ -301,6 +302,50 @@ async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
     again = await reopened(tmp_path / "home")
     try:
         assert signing_keys(again.core.consent_key).keys[-1].public_key == new
+    finally:
+        await again.stop()
+
+
+async def test_after_a_rotation_a_gate_that_pins_anew_opens_and_one_that_was_open_stays_so(
+    tmp_path: Path,
+) -> None:
+    async with planes(tmp_path / "home") as made:
+        node, key = await node_of(made), made.plane.core.consent_key
+        await decide(made, node, "grant", granting(*CLASSES))
+        await signed(made, node, *CLASSES)
+        old = heard(made.plane, node, pinned(made.plane, node))
+        assert opened(old) == {*CLASSES}
+        path, token = "/api/consent/keys/rotate", made.tokens.operator
+        assert (await ask(made, "POST", path, {}, token=token)).status == 200
+        index = made.plane.subjects.consent.index
+        await until(lambda: index.is_signed_with(node, key.key_id))
+        anew = heard(made.plane, node, pinned(made.plane, node))
+        assert opened(anew) == {*CLASSES}
+        followed = heard(made.plane, node, old)
+        assert (opened(followed), followed.number) == ({*CLASSES}, old.number + 1)
+        await decide(made, node, "revoke", {"classes": ["logs"]})
+        await until(lambda: not index.of(node).unsigned)  # type: ignore[union-attr]
+        for each in (old, anew, followed):
+            assert "logs" not in opened(heard(made.plane, node, each))
+        history = (await ask(made, "GET", f"/api/consent/nodes/{node}/history")).json()
+        assert "renewed" in [one["what"] for one in history["entries"]]
+
+
+async def test_what_a_rotation_left_is_signed_anew_after_a_start(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with planes(home) as made:
+        node = await node_of(made)
+        await decide(made, node, "grant", granting("logs"))
+        await signed(made, node, "logs")
+        folder = made.plane.core.settings.keys_folder
+    await asyncio.to_thread(rotate_consent_key, folder, now_ms=1)
+    again = await reopened(home)
+    try:
+        consent, key = again.subjects.consent, again.core.consent_key.key_id
+        assert [*consent.index.outdated(key)] == [node]
+        await consent.renewal.run()
+        assert consent.index.is_signed_with(node, key)
+        assert consent.index.standing(node).classes == {"logs"}
     finally:
         await again.stop()
 

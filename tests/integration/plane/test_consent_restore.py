@@ -29,6 +29,7 @@ from holdfast.plane.wiring.consent import ConsentMade
 from holdfast.plane.wiring.plane import Plane, make_plane
 from holdfast.plane.wiring.restore import RestoreOrder, restore_backup
 from holdfast.wire.consent import ContentClass, Grant
+from tests.support.gates import heard, opened, pinned
 from tests.support.nodes import register_nodes
 from tests.support.patience import until
 from tests.support.real_plane import Log
@@ -145,6 +146,46 @@ async def test_a_data_folder_that_was_put_back_is_corrected_by_its_nodes(tmp_pat
         assert (shut.classes, shut.number > newest.number) == ((), True)
         await decide(plane, node, grant("logs"), 4)
         assert (await signed_grant(plane, node)).number > shut.number
+
+
+@pytest.mark.parametrize("keys", ["kept", "lost"])
+async def test_a_restore_closes_gates_that_followed_a_rotation(tmp_path: Path, keys: str) -> None:
+    """Where the newest key is lost with the folder, the gate closes, and has to be pinned anew."""
+    home, archive = tmp_path / "home", tmp_path / "backup.tar.gz"
+    (node,) = await register_nodes(home, ("laptop",))
+    async with running(home) as plane:
+        await decide(plane, node, grant("transcripts", "logs"), 1)
+        state = heard(plane, node, pinned(plane, node))
+        assert opened(state) == {"transcripts", "logs"}
+    await asyncio.to_thread(
+        make_backup, settings_of(home), archive, with_keys=True, clock=SystemClock(),
+        tell=lambda _: None,
+    )  # fmt: skip
+    folder = settings_of(home).keys_folder
+    async with running(home) as plane:
+        plane.core.consent_key.follow(await asyncio.to_thread(rotate_consent_key, folder, now_ms=5))
+        await plane.subjects.consent.renewal.run()
+        await decide(plane, node, events.ConsentRevoked(classes=("logs",), **OWNER), 2)
+        state = heard(plane, node, state)
+        assert (opened(state), len(state.keys)) == ({"transcripts"}, 2)
+    if keys == "lost":
+        shutil.rmtree(folder)
+    await asyncio.to_thread(
+        restore_backup, settings_of(home), archive, RestoreOrder(replace=True),
+        clock=SystemClock(), tell=lambda _: None,
+    )  # fmt: skip
+    async with running(home) as plane:
+        consent = plane.subjects.consent
+        await until(lambda: consent.index.standing(node).reason == "revoked")
+        await until(lambda: (found := consent.index.of(node)) is not None and not found.unsigned)
+        state = heard(plane, node, state)
+        assert opened(state) == set()
+        await plane.subjects.consent.renewal.run()
+        assert opened(heard(plane, node, state)) == set(), "a renewal opened what a restore closed"
+        await decide(plane, node, grant("memory"), 3)
+        anew = pinned(plane, node)
+        assert opened(heard(plane, node, anew)) == {"memory"}
+        assert opened(heard(plane, node, state)) == ({"memory"} if keys == "kept" else set())
 
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["rotated since", "lost"])

@@ -77,6 +77,8 @@ def test_each_answer_waits_for_the_content_and_the_name(files: str, recorded: Re
         ("records", f"{power.HOME}/volumes"),
         ("brain key", "config"),
         ("brain key", "config/holdfast"),
+        ("consent key", KEYS),
+        ("gate", power.GATE),
     ],
 )
 def test_a_folder_that_is_not_synced_is_found(

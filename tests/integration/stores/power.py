@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from unittest import mock
@@ -24,58 +23,34 @@ from holdfast.accounts import audit
 from holdfast.accounts.records import Account, AuditEntry, Person, Session, Token
 from holdfast.actors.definition import Claim, ViewRow
 from holdfast.corrections.records import Brain, Forgotten
-from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import address
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring import files
 from holdfast.plane.wiring.holder import (
     ACCOUNTS_FILE,
+    CONTENT_FILE,
     CORRECTIONS_FILE,
     JOURNAL_FILE,
     prepare_home,
 )
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
-from holdfast.stores.sqlite import accounts, contact, corrections, database, journal
+from holdfast.stores.sqlite import accounts, contact, content, corrections, database, journal
 from holdfast.telemetry.contact import new_contact
 from holdfast.telemetry.ports import CheckinPoint, LifecyclePoint
 from tests.contract.journal import rows
+from tests.integration.stores import power_nodes
+from tests.integration.stores.power_work import CLOCK, NOW, Work, open_journal, say, select
 from tests.support import power_loss
 from tests.support.logs import Lines
 from tests.support.toys import brains
 
 HOME: Final = "data/holdfast"
 """Below the watched folder, so that the names of the data folder itself count as well."""
-NOW: Final = rows.NOW
-CLOCK: Final = ManualClock()
 DAMAGE_S: Final = 10.0
 T = TypeVar("T")
 
 
-class Work(NamedTuple):
-    """One opening of a store: how much is written, and how many writers there are at a time."""
-
-    opening: int
-    rounds: int
-    together: int
-
-    async def run(self, one: Callable[[str], Awaitable[None]]) -> None:
-        """Await `one` for each round, by a name that no other round has."""
-        names = [f"{self.opening}-{count}" for count in range(self.rounds)]
-        for first in range(0, len(names), self.together):
-            await asyncio.gather(*map(one, names[first : first + self.together]))
-
-
-def say(*facts: str) -> None:
-    """Print what an answer says is stored."""
-    os.write(1, f"{' '.join(facts)}\n".encode())
-
-
 # ------------------------------------------------------------------------------------ journal
-
-
-def open_journal(path: Path) -> journal.SqliteJournal:
-    """Open it as the plane does."""
-    return files.open_kept(path, lambda kept: journal.SqliteJournal(kept, clock=CLOCK))
 
 
 async def use_journal(path: Path, work: Work) -> None:
@@ -377,6 +352,8 @@ STORES: Final = {
     "journal": Store(JOURNAL_FILE, use_journal, find_journal),
     "accounts": Store(ACCOUNTS_FILE, use_accounts, find_accounts),
     "corrections": Store(CORRECTIONS_FILE, use_corrections, find_corrections),
+    "content": Store(CONTENT_FILE, power_nodes.use_content, power_nodes.find_content),
+    "consent": Store(JOURNAL_FILE, power_nodes.use_consent, power_nodes.find_consent),
     "contacts": Store(files.CONTACT_FILE, use_contacts, find_contacts),
     "charts": Store(files.TELEMETRY_FILE, use_charts, find_charts),
 }
@@ -412,7 +389,7 @@ async def _run(use: Awaitable[T]) -> T:
 
 def _checkpoint_from(pages: int) -> None:
     """Have small logs checkpointed: the real bounds are too far for a short record."""
-    for module in (journal, accounts, corrections):
+    for module in (journal, accounts, corrections, content):
         mock.patch.object(module, "CHECKPOINT_PAGES", pages).start()
     mock.patch.object(contact, "CHECKPOINT_BYTES", pages * 1_000).start()
 
@@ -457,20 +434,6 @@ def _damage_of(home: Path, store: str) -> str:
     if store == "charts":
         return ""
     return database.find_damage(home / STORES[store].file, within_s=DAMAGE_S)
-
-
-def select(path: Path, sql: str) -> Iterable[str]:
-    """Return the only column of a query of a file, on a connection that only reads."""
-
-    def read() -> Iterator[str]:
-        connection = database.open_reader(path)
-        try:
-            for (fact,) in connection.execute(sql):
-                yield str(fact)
-        finally:
-            connection.close()
-
-    return read()
 
 
 if __name__ == "__main__":

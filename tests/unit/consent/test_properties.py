@@ -38,6 +38,7 @@ def steps(draw: st.DrawFn) -> list[tuple[str, Any]]:
             classes=c, delete=d, **w), classes, who, st.booleans())),
         st.tuples(st.just("send"), st.integers(0, 60).map(events.NumberSeen)),
         st.tuples(st.just("send"), st.just(events.PlaneRestored())),
+        st.tuples(st.just("send"), st.sampled_from(("other", "")).map(events.KeyReplaced)),
         st.tuples(st.just("answer"), st.booleans()),
         st.tuples(st.just("wait"), st.sampled_from((1, HOUR_MS, DAY_MS))),
         st.tuples(st.just("forge"), st.tuples(st.integers(1, 40), classes)),

@@ -29,17 +29,29 @@ BLANK_BYTES_MAX: Final = 8
 BACKLOG: Final = 1_024
 """Connections that wait to be accepted; as many may be accepted before the first is handled."""
 
-CONNECTIONS_MAX: Final = 8_192
-"""Open connections of callers, agents' hosts included: a thousand machines hold two each."""
+CONNECTIONS_MAX: Final = 32_768
+"""Open connections of callers, agents' hosts included, where descriptors and memory allow it: a
+node holds one for its long poll, a machine two. 15,000 polls were held (docs/performance.md)."""
+
+CONNECTIONS_FEW: Final = 8_192
+"""As many may be open whatever memory there is, if there are descriptors for them."""
+
+CONNECTIONS_BYTES_SHARE: Final = 0.25
+"""Share of the host's memory that heads of requests may take, if all of them are the longest."""
+
+OTHERS_MIN: Final = 512
+"""Connections of callers that long polls of nodes leave to others: pages, machines, uploads. Those
+that rest make room for one another. Half of all where there are not twice as many."""
 
 CONNECTIONS_EACH_MAX: Final = 1_024
 """Open connections of one peer, unless it is on this machine or a trusted proxy: 500 machines
 behind one address. Above it, a new connection closes the one of the same peer that is idle
 longest."""
 
-DESCRIPTORS_RESERVE: Final = 6_144
+DESCRIPTORS_RESERVE: Final = 4_304
 """File descriptors kept free of callers' connections: for connections accepted and not yet handled
-(1,024), for both ends of 2,000 WebSockets, for connections to controllers (512), and for stores."""
+(1,024), the agents' ends of 2,000 WebSockets and of 512 requests, calls to controllers (512), and
+256 for stores, logs and pipes; a plane without callers has about 60."""
 
 DESCRIPTORS_SHARE: Final = 0.5
 """Share of the descriptors for callers if the process has fewer than twice the reserve."""

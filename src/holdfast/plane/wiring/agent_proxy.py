@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import secrets
 from collections.abc import Sequence
 
@@ -12,15 +11,11 @@ from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.sessions import SignOvers
 from holdfast.plane.edge.auth import Network, is_near, parse_networks
-from holdfast.plane.edge.limits import (
-    CONNECTIONS_EACH_MAX,
-    CONNECTIONS_MAX,
-    DESCRIPTORS_RESERVE,
-    DESCRIPTORS_SHARE,
-)
+from holdfast.plane.edge.limits import CONNECTIONS_EACH_MAX
 from holdfast.plane.wiring.controllers import MachineControllers
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
+from holdfast.plane.wiring.room import check_room, room_here
 from holdfast.relay.peers import Peers
 
 _SECRET_BYTES = 32
@@ -44,11 +39,9 @@ def make_agent_side(core: Core, controllers: MachineControllers, access: Access)
 
 
 def _make_peers(trusted: Sequence[Network]) -> Peers:
-    """Return the bound of callers' connections, limited by the process's file descriptors."""
-    given = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    left = max(given - DESCRIPTORS_RESERVE, int(given * DESCRIPTORS_SHARE))
+    """Return the bound of callers' connections."""
     return Peers(
-        min(CONNECTIONS_MAX, left), CONNECTIONS_EACH_MAX, free=lambda peer: is_near(peer, trusted)
+        room_here().connections, CONNECTIONS_EACH_MAX, free=lambda peer: is_near(peer, trusted)
     )
 
 
@@ -62,5 +55,6 @@ def agents_part(side: AgentSide) -> Part:
         name="agent proxy",
         handlers={"instance.open": side.access.open},
         start=start,
+        checks=(check_room,),
         release=side.release,
     )

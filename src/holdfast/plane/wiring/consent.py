@@ -15,15 +15,21 @@ from holdfast.consent.definition import NODE_DEFINITION, Policy
 from holdfast.consent.effects import ConsentCalls
 from holdfast.consent.handlers import Deps, Nodes, handlers
 from holdfast.consent.index import NodeIndex
-from holdfast.consent.limits import DELETE_TIMEOUT_MS, SIGN_TIMEOUT_MS
+from holdfast.consent.limits import (
+    DELETE_TIMEOUT_MS,
+    RENEW_AGAIN_S,
+    RENEW_FIRST_S,
+    SIGN_TIMEOUT_MS,
+)
 from holdfast.consent.ports import ContentDeletion
+from holdfast.consent.renewal import Renewal
 from holdfast.consent.views import NODE_VIEW
 from holdfast.kernel.failure import brief
 from holdfast.letters import topics
 from holdfast.plane.consent_key import ConsentKey, key_id, read_consent_key, rotate_consent_key
 from holdfast.plane.key_folder import KeysError
 from holdfast.plane.wiring.core import Core
-from holdfast.plane.wiring.part import Part
+from holdfast.plane.wiring.part import Part, every
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.consent import SigningKey, SigningKeys
 from holdfast.wire.api.plane import DoctorCheck
@@ -38,10 +44,14 @@ _NAMED_MAX: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentMade:
-    """What the intake of content asks: `index` is its `Consents`, `nodes` its `Nodes`."""
+    """What the intake of content asks: `index` is its `Consents`, `nodes` its `Nodes`.
+
+    `renewal` has grants signed anew after a rotation.
+    """
 
     index: NodeIndex
     nodes: Nodes
+    renewal: Renewal
     part: Part
 
 
@@ -58,12 +68,20 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
     async def fill() -> None:
         await index.fill(core.stores.reader)
 
+    renewal = Renewal(
+        index, core.mailbox, key=lambda: key.key_id, chance=core.chance, clock=core.clock,
+        log=core.log,
+    )  # fmt: skip
+
     async def rotate(now_ms: int) -> SigningKeys:
         async with turn:
-            return await _rotate(key, folder, now_ms)
+            rotated = await _rotate(key, folder, now_ms)
+        core.run(renewal.run())
+        return rotated
 
     async def check_key() -> DoctorCheck:
-        return await asyncio.to_thread(_check, key, folder)
+        left = index.signed_with_others(key.key_id)
+        return await asyncio.to_thread(_check, key, folder, left)
 
     async def check_rows() -> DoctorCheck:
         return _check_rows(index)
@@ -95,9 +113,10 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
         topics={NODE_VIEW: topics.NODE},
         start=fill,
         checks=(check_key, check_rows),
+        jobs=(every("consent.renew", renewal.run, RENEW_AGAIN_S, core.log, first_s=RENEW_FIRST_S),),
     )
     nodes = Nodes(core.mailbox, index, core.chance, core.run)
-    return ConsentMade(index=index, nodes=nodes, part=part)
+    return ConsentMade(index=index, nodes=nodes, renewal=renewal, part=part)
 
 
 def signing_keys(key: ConsentKey) -> SigningKeys:
@@ -139,8 +158,8 @@ def _check_rows(index: NodeIndex) -> DoctorCheck:
     return DoctorCheck(name="consent-rows", result="ok", message=text)
 
 
-def _check(key: ConsentKey, folder: Path) -> DoctorCheck:
-    """Return whether the signing key on the disk is the one in use."""
+def _check(key: ConsentKey, folder: Path, left: int) -> DoctorCheck:
+    """Return whether the signing key on the disk is the one in use, and signed what is granted."""
     fix = "restore it from the backup, or start the plane again"
     try:
         stored = read_consent_key(folder)
@@ -150,4 +169,6 @@ def _check(key: ConsentKey, folder: Path) -> DoctorCheck:
         text = "the key that signs consent is not the one in the keys folder"
         return DoctorCheck(name="consent-key", result="failed", message=text, fix=fix)
     text = f"{key.key_id} signs grants and receipts; {len(key.keys)} public keys verify them"
+    if left:
+        text += f"; {left} nodes have a grant by an earlier key, which is signed anew"
     return DoctorCheck(name="consent-key", result="ok", message=text)

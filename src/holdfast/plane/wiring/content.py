@@ -29,6 +29,7 @@ from holdfast.plane.wiring.costs import Costs, make_costs
 from holdfast.plane.wiring.files import open_kept
 from holdfast.plane.wiring.holder import CONTENT_FILE
 from holdfast.plane.wiring.part import HOUR_S, Part, every
+from holdfast.plane.wiring.room import room_here
 from holdfast.stores.sqlite.content import open_content
 from holdfast.telemetry.accept import Rejected, credentials, prove
 from holdfast.telemetry.long_poll import FullError, WakeHub
@@ -114,7 +115,7 @@ def make_content(
     """Make the stream; observers learn the key that verifies grants from its answers."""
     clock, log = core.clock, core.log
     store, directory = observed.store, observed.directory
-    hub, gaps = WakeHub(waiters_max=limits.WAKES_MAX), Gaps()
+    hub, gaps = WakeHub(waiters_max=room_here().node_polls), Gaps()
     presence = Presence(HeldPolls(hub), clock=clock)
     quota = quota_of(core.settings)
     flow = ContentFlow(

@@ -51,6 +51,7 @@ _ACTS: Final = {
     "expired": Badge("expired", "off"),
     "number": Badge("restored", "warn"),
     "restored": Badge("restored", "warn"),
+    "renewed": Badge("signed anew", "ok"),
     "closed": Badge("closed", "off"),
     "damaged": Badge("damaged", "bad"),
 }

@@ -285,7 +285,7 @@ CLAWMETRY: Final = (
         "Held until somebody looks at the node, or its consent changes; 404 where too many are.",
         _NODE, Param("wait", r"[0-9]{1,4}", "Seconds to hold it."),
         Param("assistant_epoch", r"[^\x00-\x1f]{0,256}", "Not read."),
-        statuses=(200, 404), hot=True,
+        hot=True,
     ),
     *UPLOADS,
     order(

@@ -222,6 +222,7 @@ class ConsentEntry(Struct, frozen=True, kw_only=True):
         "deleted",
         "number",
         "restored",
+        "renewed",
         "closed",
         "damaged",
     ]
