@@ -45,6 +45,8 @@ from holdfast.wire.api.rehearsals import DryRunRequest, Rehearsal, RehearsedTick
 from holdfast.wire.api.secrets import SecretList
 from holdfast.wire.confinement import CONFINEMENT_WORDS
 
+_PAUSED: Final = "The cap of its budget pauses it; go on below, or raise the budget."
+
 
 class Order(NamedTuple):
     """A button: what it orders, and why it cannot be pressed now (nothing when it can)."""
@@ -131,8 +133,12 @@ def orders(view: InstanceView) -> tuple[Order, ...]:
     """Return the buttons of an instance; the plane decides again when one is pressed."""
     leaving = "It is being destroyed." if view.desired == "destroyed" else ""
     started = "" if view.desired != "running" else "It is wanted running already."
+    if view.paused:
+        started = _PAUSED
     stopped = "" if view.desired != "stopped" else "It is wanted stopped already."
     at_rest = "" if view.desired == "running" else "Start it first."
+    if view.paused:
+        at_rest = _PAUSED
     return (
         Order("start", "Start", leaving or started),
         Order("stop", "Stop", leaving or stopped),
