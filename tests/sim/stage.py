@@ -34,11 +34,15 @@ HOURLY = Settings(
 
 
 def play(
-    scenario: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
+    scenario: Callable[[Fleet], Awaitable[T]],
+    policy: Policy | None = None,
+    *,
+    hourly: bool = False,
+    spends: bool = False,
 ) -> T:
     """Run a scenario without faults; the checker's invariants must hold all along."""
     calm = FaultPlan(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
-    calm = dataclasses.replace(calm, wakes=not hourly)
+    calm = dataclasses.replace(calm, wakes=not hourly, spends_every_s=float(spends))
 
     async def main(loop: SimLoop, clock: SimClock) -> T:
         fleet = Fleet(loop, clock, calm, seed=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,16 @@ class Observed:
         row = {"type": "message", "id": text, "timestamp": "2026-11-30T10:00:00Z"}
         with (self.sessions / "s1.jsonl").open("a") as file:
             file.write(json.dumps({**row, "message": message}) + "\n")
+
+    def spend(self, amount: float, model: str = "m1") -> None:
+        """Add a turn that cost so much, now."""
+        self.sessions.mkdir(parents=True, exist_ok=True)
+        usage = {"input": 1_000, "output": 500, "cost": {"total": amount}}
+        message = {"role": "assistant", "content": [], "model": model, "usage": usage}
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        row = {"type": "message", "id": at, "timestamp": at, "message": message}
+        with (self.sessions / "s1.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
     def remember(self, text: str) -> None:
         """Write a memory file."""

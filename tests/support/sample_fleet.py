@@ -14,6 +14,7 @@ import msgspec
 from holdfast.kernel.clock import SystemClock
 from holdfast.letters.topics import CONTACT, INSTANCE
 from holdfast.web.hub import Hub
+from holdfast.wire.api.budgets import BudgetView
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import (
@@ -112,6 +113,13 @@ def climbs_of(view: InstanceView) -> tuple[Climb, ...]:
     )
 
 
+def no_budget(instance: str) -> BudgetView:
+    """Return the budget of an instance that has none."""
+    return BudgetView(
+        instance=instance, budget=None, limits=(), counters=True, paused="", note=""
+    )  # fmt: skip
+
+
 class SampleFleet:
     """Some instances, and handlers about them."""
 
@@ -125,6 +133,7 @@ class SampleFleet:
         self.quarantined = {"ev-q1": "KeyError: 'machine_id'", "ev-q2": "ValueError: bad region"}
         self.climbs = {view.id: climbs_of(view) for view in views}
         self.starts: dict[str, StartView] = {}
+        self.budgets: dict[str, BudgetView] = {}
         self.lines: list[str] = []
         self.say("agent", 24)
 
@@ -313,6 +322,10 @@ class SampleFleet:
         retries = call.endpoint == "quarantine.retry"
         return Reply(QuarantineAnswer(event=event, result="retrying" if retries else "dropped"))
 
+    async def budget(self, call: Call) -> Reply:
+        self._one(call)
+        return Reply(self.budgets.get(call.path["id"]) or no_budget(call.path["id"]))
+
     def handlers(self) -> dict[str, Any]:
         """Return the handlers by endpoint."""
         return {
@@ -330,6 +343,7 @@ class SampleFleet:
             "instance.timeline": self.timeline,
             "instance.explain": self.explain,
             "instance.charts": self.charts,
+            "instance.budget": self.budget,
             "instance.fleet-charts": self.charts,
             "instance.bulk-start": self.bulk,
             "instance.bulk-stop": self.bulk,

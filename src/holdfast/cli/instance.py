@@ -120,7 +120,7 @@ def list_(
             item.status,
             str(item.restarts),
             ago(item.last_contact_at),
-            item.attention or item.error,
+            item.attention or item.error or item.budget,
         )
         for item in items
     )
@@ -408,6 +408,7 @@ def _show(view: InstanceView) -> None:
             ("machine", view.machine_id),
             ("confinement", _confinement(view)),
             ("attention", view.attention),
+            ("budget", view.budget),
             ("error", view.error),
             *_recovery_facts(view.recovery),
         ]

@@ -28,6 +28,7 @@ COMMANDS: Final = {
 }
 NOUNS: Final = {
     "instance": "holdfast.cli.instance:app",
+    "budget": "holdfast.cli.budget:app",
     "pairing": "holdfast.cli.pairing:app",
     "consent": "holdfast.cli.consent:app",
     "agents": "holdfast.cli.agents:app",

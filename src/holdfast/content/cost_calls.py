@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import date, timedelta
-from typing import NamedTuple, get_args
+from typing import get_args
 
 from holdfast.actors import calls
-from holdfast.content import gate, limits
-from holdfast.content.costs import Tally, month_of, periods, total_of
+from holdfast.content import limits
+from holdfast.content.costing import Asked, Costing
+from holdfast.content.costs import Tally, total_of
 from holdfast.content.directory import Directory
-from holdfast.content.ports import Consents, ContentStore, UsageBy, UsageQuery
-from holdfast.content.prices import Plan, Prices, Rates
-from holdfast.content.records import Node, UsageSum
-from holdfast.content.settled import SettledUsage
+from holdfast.content.records import Node
 from holdfast.content.usage import day_of, parse_day
 from holdfast.kernel.clock import DAY_MS
 from holdfast.wire.api.call import Call, Refusal, Reply
@@ -22,35 +20,12 @@ from holdfast.wire.api.costs import CostList, CostRow, CostsBy
 _LABEL = 128
 
 
-class PriceNow(NamedTuple):
-    """The price list in force, and what is wrong with the operator's own, or nothing."""
-
-    prices: Prices
-    trouble: str
-
-
-class _Asked(NamedTuple):
-    by: CostsBy
-    first: date
-    last: date
-
-
 class CostCalls:
-    """The endpoint about costs. `prices` returns the list in force."""
+    """The endpoint about costs."""
 
-    def __init__(
-        self,
-        store: ContentStore,
-        directory: Directory,
-        *,
-        consents: Consents,
-        prices: Callable[[], PriceNow],
-        keep_ms: int,
-    ) -> None:
-        self._usage = SettledUsage(store)
+    def __init__(self, costing: Costing, directory: Directory, *, keep_ms: int) -> None:
+        self._costing = costing
         self._directory = directory
-        self._consents = consents
-        self._prices = prices
         self._keep_ms = keep_ms
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
@@ -60,12 +35,9 @@ class CostCalls:
     async def list_costs(self, call: Call) -> Reply:
         """Show what nodes used and what it cost, by day, model or node."""
         today = day_of(call.now_ms)
-        asked, nodes, (prices, trouble) = _asked(call, today), self._nodes(call), self._prices()
-        since = min(today.replace(day=1), today - timedelta(days=limits.PROJECTION_DAYS))
-        month = _Asked("day", since, today)
-        tallies = await self._tallies(asked, nodes, prices, today)
-        recent = await self._tallies(month, nodes, prices, today)
-        days = {day: tally for text, tally in recent.items() if (day := parse_day(str(text)))}
+        asked, nodes, costing = _asked(call, today), self._nodes(call), self._costing
+        prices, trouble = costing.prices()
+        tallies = await costing.tallies(asked, nodes, prices, today)
         items, following = self._page(call, asked.by, tallies, nodes)
         return Reply(
             CostList(
@@ -74,9 +46,9 @@ class CostCalls:
                 last=str(asked.last),
                 total=total_of(tallies.values()).view(),
                 items=items,
-                month=month_of(days, today),
+                month=await costing.month(nodes, prices, today),
                 nodes=len(nodes),
-                closed=sum(not self._lets_out(node) for node in nodes),
+                closed=sum(not costing.lets_out(node) for node in nodes),
                 prices=prices.version[:_LABEL],
                 prices_trouble=trouble,
                 kept_days=self._keep_ms // DAY_MS,
@@ -94,35 +66,6 @@ class CostCalls:
         if node is None:
             raise calls.missing("node", field="node")
         return [node]
-
-    def _lets_out(self, node: Node) -> bool:
-        return gate.allows(self._consents.standing(node.id), "counters")
-
-    async def _tallies(
-        self, asked: _Asked, nodes: Sequence[Node], prices: Prices, today: date
-    ) -> dict[Hashable, Tally]:
-        """Return sums by day, model or number of node.
-
-        Nodes with the same flat rates are asked for together. Sums by model are those by day and
-        model, so that both are one question; sums by node are asked for apart from one change of
-        price to the next.
-        """
-        alike: dict[tuple[Plan, ...], list[int]] = {}
-        for node in nodes:
-            alike.setdefault(prices.plans_of(node.account, node.id), []).append(node.no)
-        by: UsageBy = "day"
-        parts = [(asked.first, asked.last)]
-        if asked.by == "node":
-            by, parts = "node", [*periods(prices.changes(), asked.first, asked.last)]
-        tallies: dict[Hashable, Tally] = {}
-        rates = Rates(prices)
-        for plans, numbers in alike.items():
-            for first, last in parts:
-                query = UsageQuery(tuple(numbers), by, str(first), str(last))
-                for found in await self._usage.usage(query, today):
-                    tally = tallies.setdefault(_key(asked.by, found), Tally())
-                    tally.add(found, parse_day(found.day) or first, rates, plans)
-        return tallies
 
     def _page(
         self, call: Call, by: CostsBy, tallies: dict[Hashable, Tally], nodes: Sequence[Node]
@@ -152,15 +95,11 @@ class CostCalls:
             name=node.name,
             account=node.account,
             instance=node.instance,
-            counters=self._lets_out(node),
+            counters=self._costing.lets_out(node),
         )
 
 
-def _key(by: CostsBy, found: UsageSum) -> Hashable:
-    return {"day": found.day, "model": found.model, "node": found.node}[by]
-
-
-def _asked(call: Call, today: date) -> _Asked:
+def _asked(call: Call, today: date) -> Asked:
     """Return what is asked for; refuse (400) what is no day, and a range that is none."""
     named = call.query.get("by", "day")
     by: CostsBy = next(one for one in get_args(CostsBy) if one == named)
@@ -172,7 +111,7 @@ def _asked(call: Call, today: date) -> _Asked:
             400, "bad_parameter", f"from {first} to {last} is {days} days", field="from",
             fix=f"send a first day that is not after the last, {limits.COST_DAYS_MAX} days at most",
         )  # fmt: skip
-    return _Asked(by, first, last)
+    return Asked(by, first, last)
 
 
 def _day(call: Call, name: str) -> date | None:

@@ -15,9 +15,9 @@ from typing import Final
 from holdfast.content import limits
 from holdfast.content.prices import KINDS, Plan, Price, Rates, covering
 from holdfast.content.records import UsageSum
-from holdfast.content.usage import MICRO
 from holdfast.wire.api.costs import CURRENCIES_MAX, PLANS_SHOWN_MAX, Amount, CostMonth, Used
 from holdfast.wire.limits import COUNTER_MAX
+from holdfast.wire.money import MICRO
 
 _NUMBERS: Final = ("turns", "tool_calls", *KINDS)
 

@@ -6,7 +6,7 @@ Nothing else writes content. What is refused is not decoded, and only its class 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from holdfast.content import gate, limits
@@ -71,7 +71,9 @@ class ContentFlow:
         log: Log,
         meter: Meter,
         quota: Quota,
+        counted: Callable[[str], None],
     ) -> None:
+        """Call `counted` with the id of a node whose counters changed, once they are stored."""
         self._store = store
         self._directory = directory
         self._consents = consents
@@ -80,6 +82,7 @@ class ContentFlow:
         self._log = log
         self._meter = meter
         self.quota = quota
+        self._counted = counted
 
     async def take(self, node: Node, route: str, body: Upload, size: int) -> Outcome:
         """Store what a node's consent lets in, and return what became of the body."""
@@ -157,6 +160,8 @@ class ContentFlow:
             self._note_lost(node, route)
             return "failed"
         node.stored_bytes += written.added_bytes
+        if of == "counters" and written.stored:
+            self._counted(node.id)
         self._count("stored", of, written.stored)
         self._count("deduplicated", of, written.deduplicated)
         self._note_gap(node, route, admitted)
@@ -217,9 +222,13 @@ class ContentFlow:
 class Deletion:
     """Deletes content of nodes; consent calls it."""
 
-    def __init__(self, store: ContentStore, directory: Directory) -> None:
+    def __init__(
+        self, store: ContentStore, directory: Directory, counted: Callable[[str], None]
+    ) -> None:
+        """Call `counted` with the id of a node whose counters are gone."""
         self._store = store
         self._directory = directory
+        self._counted = counted
 
     async def delete(self, node: str, classes: tuple[ContentClass, ...]) -> dict[ContentClass, int]:
         """Return how many rows were deleted by class, once that is durable."""
@@ -232,4 +241,6 @@ class Deletion:
         gone = await self._store.delete(found.no, classes)
         kept = sum(one.size for one in await self._store.stored(found.no))
         found.stored_bytes = kept
+        if "counters" in classes:
+            self._counted(node)
         return gone

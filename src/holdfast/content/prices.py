@@ -14,8 +14,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from holdfast.content.usage import MICRO
 from holdfast.wire.limits import TEXT_MAX
+from holdfast.wire.money import MICRO
 
 KINDS: Final = ("input", "output", "cache_read", "cache_write")
 """Kinds of tokens, each with a price of its own."""

@@ -15,9 +15,7 @@ from holdfast.content import limits
 from holdfast.content.records import DAY, Row, Usage
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.wire.limits import TEXT_MAX
-
-MICRO: Final = 1_000_000
-"""Millionths in one unit of a currency."""
+from holdfast.wire.money import MICRO
 
 _OTHER: Final = "(other models)"
 _NUMBERS: Final = ("turns", "tool_calls", "input", "output", "cache_read", "cache_write")

@@ -121,6 +121,12 @@ class Note(_Action, frozen=True, kw_only=True):
     event: events.Intent
 
 
+class KeepBudget(_Action, frozen=True, kw_only=True):
+    """Write down alerts of the budget, and begin or end the pause of its cap."""
+
+    events: tuple[events.Intent, ...]
+
+
 Begin: TypeAlias = BeginStart | BeginStop | BeginRestart | BeginDestroy
 Call: TypeAlias = (
     FindMachines
@@ -136,7 +142,7 @@ Call: TypeAlias = (
     | MintKey
     | HandOver
 )
-Action: TypeAlias = Begin | Call | Note
+Action: TypeAlias = Begin | Call | Note | KeepBudget
 
 
 def expect_of(state: Instance) -> Expect:

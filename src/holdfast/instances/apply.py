@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
-from holdfast.instances import contact, events, intents, keys, outcomes, restored
+from holdfast.instances import contact, events, intents, keys, outcomes, restored, spend
 from holdfast.instances.environment import reserved_reason
 from holdfast.instances.limits import (
     CONFIG_BYTES_MAX,
@@ -23,7 +23,7 @@ from holdfast.instances.limits import (
     VARIABLES_MAX,
 )
 from holdfast.instances.secret_catalogue import secrets_problem
-from holdfast.instances.state import Config, Credentials, Instance, claim_lost
+from holdfast.instances.state import NO_MACHINE, Config, Credentials, Instance, claim_lost
 
 Fold: TypeAlias = Callable[[Instance, Any, At], "Verdict[Instance]"]
 
@@ -39,14 +39,20 @@ def apply(state: Instance, event: events.Event, at: At) -> Verdict[Instance]:
     if guard is not None:
         return guard
     verdict = _FOLDS[kind](state, event, at)
-    if isinstance(verdict, Applied) and _directs_otherwise(state, verdict.state):
-        revision = max(state.revision, verdict.state.revision) + 1
-        return Applied(replace(verdict.state, revision=revision))
-    return verdict
+    if not isinstance(verdict, Applied):
+        return verdict
+    new = verdict.state
+    if new.paused_ms and new.desired != "running":  # a stop meanwhile holds, also after the pause
+        new = replace(new, paused_ms=0)
+    if _directs_otherwise(state, new):
+        new = replace(new, revision=max(state.revision, new.revision) + 1)
+    return Applied(new)
 
 
-def _guard(state: Instance, kind: type) -> Refused | None:
-    """Refuse a request for an instance that does not exist."""
+def _guard(state: Instance, kind: type) -> Refused | Ignored | None:
+    """Refuse a request for an instance that does not exist; a letter to it is not answered."""
+    if state.status in NO_MACHINE and kind is events.SpendReported:
+        return Ignored("there is no such instance")
     if state.status == "absent":
         if kind in _BEFORE:
             return None
@@ -61,7 +67,7 @@ def _guard(state: Instance, kind: type) -> Refused | None:
 def _directs_otherwise(old: Instance, new: Instance) -> bool:
     """Return whether the machine's directive differs from the one before."""
     return (
-        old.desired != new.desired
+        spend.wanted(old) != spend.wanted(new)
         or old.machine.epoch != new.machine.epoch
         or old.ladder_held != new.ladder_held
         or old.ladder_turn != new.ladder_turn
@@ -103,6 +109,9 @@ def _created(state: Instance, event: events.InstanceCreated, at: At) -> Verdict[
 def _start(state: Instance, _event: events.StartRequested, at: At) -> Verdict[Instance]:
     if state.status == "destroying":
         return Refused("destroying", "the instance is being destroyed; make a new one")
+    paused = spend.refusal(state)
+    if paused is not None:
+        return paused
     wanted = replace(
         state, desired="running", failures=0, failed_ms=0, blocked="", lost_claims=(),
         ladder_held=False,
@@ -137,6 +146,9 @@ def _restart(state: Instance, _event: events.RestartRequested, _at: At) -> Verdi
         return Refused("busy", f"the instance is {state.status}; wait, then ask again")
     if not state.machine.id:
         return Refused("no_machine", "the instance has no machine; start it instead")
+    paused = spend.refusal(state)
+    if paused is not None:
+        return paused
     wanted = replace(
         state, desired="running", restart_wanted=True, failures=0, failed_ms=0, blocked="",
         ladder_held=False,
@@ -145,8 +157,9 @@ def _restart(state: Instance, _event: events.RestartRequested, _at: At) -> Verdi
 
 
 def _hold_ladder(state: Instance, _event: events.LadderStopRequested, _at: At) -> Verdict[Instance]:
-    if state.desired != "running":
-        return Refused("not_running", f"the instance is wanted {state.desired}; nothing recovers")
+    if spend.wanted(state) != "running":
+        text = f"the instance is wanted {spend.wanted(state)}; nothing recovers"
+        return Refused("not_running", text)
     if state.ladder_held:
         return Ignored("its recovery is held already")
     return Applied(replace(state, ladder_held=True))
@@ -155,8 +168,9 @@ def _hold_ladder(state: Instance, _event: events.LadderStopRequested, _at: At) -
 def _retry_ladder(
     state: Instance, _event: events.LadderRetryRequested, _at: At
 ) -> Verdict[Instance]:
-    if state.desired != "running":
-        return Refused("not_running", f"the instance is wanted {state.desired}; start it instead")
+    if spend.wanted(state) != "running":
+        text = f"the instance is wanted {spend.wanted(state)}; start it instead"
+        return Refused("not_running", text)
     return Applied(replace(state, ladder_held=False, ladder_turn=state.ladder_turn + 1))
 
 
@@ -233,6 +247,7 @@ _FOLDS: Final[dict[type, Fold]] = {
     **contact.FOLDS,
     **keys.FOLDS,
     **restored.FOLDS,
+    **spend.FOLDS,
 }
 
 _BEFORE: Final = frozenset({events.InstanceCreated, events.ClaimLost})

@@ -13,13 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
-from holdfast.instances import events
+from holdfast.instances import events, spend
 from holdfast.instances.state import Contact, Instance
 
 
 def _lost(state: Instance, event: events.ContactLost, at: At) -> Verdict[Instance]:
-    if state.status != "running" or state.desired != "running":
-        return Ignored(f"it is {state.status} and wanted {state.desired}; silence is expected")
+    if state.status != "running" or spend.wanted(state) != "running":
+        text = f"it is {state.status} and wanted {spend.wanted(state)}; silence is expected"
+        return Ignored(text)
     if state.contact.heard == "lost" and event.level <= state.contact.level:
         return Ignored("the silence is known")
     since = state.contact.since_ms if state.contact.heard == "lost" else at.now_ms

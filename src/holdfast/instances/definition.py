@@ -23,7 +23,7 @@ from holdfast.actors.definition import (
     Work,
 )
 from holdfast.actors.ports import Arrival, Source
-from holdfast.instances import actions, events, ports
+from holdfast.instances import actions, events, ports, spend
 from holdfast.instances.apply import MACHINE_SCOPE, NAME_SCOPE, SANDBOX_SCOPE, apply
 from holdfast.instances.invariants import INVARIANTS
 from holdfast.instances.policy import Policy, decode_policy, encode_policy
@@ -38,9 +38,10 @@ from holdfast.instances.state import (
     machine_key,
 )
 from holdfast.instances.views import views
-from holdfast.kernel.ids import address
+from holdfast.kernel.ids import Address, address
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
 from holdfast.letters.instances import NODE, PAIRING, InstanceDestroyed
+from holdfast.letters.spend import SENDER, SpendCrossed
 from holdfast.wire.consent import node_of_instance
 
 KIND: Final = "instance"
@@ -57,21 +58,27 @@ _MAY_BE_LATE: Final = (
 
 
 def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work:
-    """Return the intents and effects of an action; one that begins an aim has its first call."""
+    """Return the intents and effects of an action, with those that follow from it at once.
+
+    One that begins an aim has its first call, and one that pauses has the stop.
+    """
     if isinstance(action, actions.Note):
         return Work(intents=(action.event,), letters=_letters(state, action.event))
-    if not isinstance(action, actions.Begin):
+    if isinstance(action, actions.KeepBudget):
+        intents = action.events
+    elif isinstance(action, actions.Begin):
+        intents = (actions.begun(action, state.epoch + 1),)
+    else:
         return actions.call(state, action, policy, at)
-    intent = actions.begun(action, state.epoch + 1)
-    intents: list[events.Intent] = [intent]
-    effects: tuple[Any, ...] = ()
-    begun = _folded(state, intent, at)
+    begun = state
+    for intent in intents:
+        begun = _folded(begun, intent, at)
     following = decide(begun, policy, at.now_ms)
-    if not isinstance(following, Hold | actions.Begin):
-        work = act(begun, following, policy, at)
-        intents += work.intents
-        effects = work.effects
-    return Work(intents=tuple(intents), effects=effects)
+    again = actions.KeepBudget if isinstance(action, actions.KeepBudget) else actions.Begin
+    if isinstance(following, Hold | again):
+        return Work(intents=intents)
+    work = act(begun, following, policy, at)
+    return Work(intents=intents + work.intents, effects=work.effects, letters=work.letters)
 
 
 def _letters(state: Instance, event: events.Intent) -> tuple[Letter, ...]:
@@ -233,6 +240,18 @@ def _moved(body: ports.Body, epoch: int, seen: ports.Seen) -> events.Event:
             return events.MachineDescribed(body.serial, epoch, seen)
 
 
+def received(sender: Address, letter: Letter) -> events.Event:
+    """Return the event of a letter; raise ValueError for an unsupported one."""
+    match letter.body:
+        case SpendCrossed(account=account) as said if sender == address(
+            SENDER, node_of_instance(account, letter.to.id)
+        ):
+            return events.SpendReported(**spend.fields_of(said))
+        case other:
+            message = f"{sender} may not write {type(other).__name__} to {letter.to}"
+            raise ValueError(message)
+
+
 def lost(claim: Claim) -> events.Event:
     """Return the event that a lost claim is."""
     return events.ClaimLost(claim.scope, claim.key)
@@ -290,6 +309,7 @@ INSTANCE: Final[Definition[Instance, events.Event, actions.Action, Policy]] = De
     settle=settle,
     probed=probed,
     claim_lost=lost,
+    received=received,
     encode_policy=encode_policy,
     decode_policy=decode_policy,
 )

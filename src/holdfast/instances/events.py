@@ -17,6 +17,8 @@ from msgspec import Struct
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import Config, Step
 from holdfast.letters.machine import Condition
+from holdfast.letters.spend import Crossing
+from holdfast.wire.budget import Budget
 
 EVENT_VERSION = 1
 
@@ -113,6 +115,22 @@ class SecretsResealed(Struct, frozen=True, kw_only=True, tag="SecretsResealed", 
     """
 
     sealed: dict[str, str]
+
+
+class BudgetChanged(Struct, frozen=True, kw_only=True, tag="BudgetChanged", gc=False):
+    """What it may spend was set anew, or with None no longer limited; it replaces the one before.
+
+    `crossings` are how far its limits were used up at that time, where it was known.
+    """
+
+    budget: Budget | None
+    crossings: tuple[Crossing, ...] = ()
+
+
+class GoOnRequested(Struct, frozen=True, tag="GoOnRequested", gc=False):
+    """It is to go on although its cap pauses it, until the day or month of the limit is over."""
+
+    reason: str = ""
 
 
 # ------------------------------------------------------------------------------ intents
@@ -215,6 +233,22 @@ class DestroyFinished(Struct, frozen=True, tag="DestroyFinished", gc=False):
 
 class ClockSetBack(Struct, frozen=True, tag="ClockSetBack", gc=False):
     """The clock was set back; stored times that are later than now are set to now."""
+
+
+class SpendAlerted(Crossing, frozen=True, kw_only=True, tag="SpendAlerted", gc=False):
+    """A limit of its budget is used up as far as `level`: once for each level and period."""
+
+
+class SpendPeriodEnded(Struct, frozen=True, tag="SpendPeriodEnded", gc=False):
+    """A day or month of its budget is over; what was used in it counts no more."""
+
+
+class BudgetPaused(Crossing, frozen=True, kw_only=True, tag="BudgetPaused", gc=False):
+    """Its cap pauses it, by this limit."""
+
+
+class BudgetPauseEnded(Struct, frozen=True, tag="BudgetPauseEnded", gc=False):
+    """No limit pauses it any more; what was desired meanwhile holds."""
 
 
 # ----------------------------------------------------------------------------- outcomes
@@ -391,6 +425,10 @@ class MachineWatched(Struct, frozen=True, tag="MachineWatched", gc=False):
     state: str
 
 
+class SpendReported(Crossing, frozen=True, kw_only=True, tag="SpendReported", gc=False):
+    """The counters of its node show another level of a limit of its budget."""
+
+
 class ClaimLost(Struct, frozen=True, tag="ClaimLost", gc=False):
     """Another actor holds the claim that this one tried to take."""
 
@@ -420,6 +458,8 @@ Request: TypeAlias = (
     | KeyRotated
     | TokenRotated
     | SecretsResealed
+    | BudgetChanged
+    | GoOnRequested
 )
 Intent: TypeAlias = (
     StartBegun
@@ -439,6 +479,10 @@ Intent: TypeAlias = (
     | VolumeAbandoned
     | DestroyFinished
     | ClockSetBack
+    | SpendAlerted
+    | SpendPeriodEnded
+    | BudgetPaused
+    | BudgetPauseEnded
 )
 CallOutcome: TypeAlias = (
     MachineCreated
@@ -458,7 +502,13 @@ CallOutcome: TypeAlias = (
     | CallFailed
 )
 ContactEvent: TypeAlias = (
-    ContactLost | ContactRegained | MachineReported | TwinSeen | MachineWatched | ClaimLost
+    ContactLost
+    | ContactRegained
+    | MachineReported
+    | TwinSeen
+    | MachineWatched
+    | SpendReported
+    | ClaimLost
 )
 Event: TypeAlias = Request | Intent | CallOutcome | ContactEvent | Restored
 

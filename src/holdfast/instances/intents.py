@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Verdict
-from holdfast.instances import events, keys
+from holdfast.instances import events, keys, spend
 from holdfast.instances.state import TIMES, Instance, Job, PendingCreate
 from holdfast.instances.transitions import (
     begin,
@@ -157,6 +157,7 @@ def _finished(state: Instance, _event: events.DestroyFinished, at: At) -> Verdic
 def _set_back(state: Instance, _event: events.ClockSetBack, at: At) -> Verdict[Instance]:
     """Move every remembered time that lies ahead to now, so that no wait is measured from it."""
     now_ms = at.now_ms
+    state = spend.set_back(state, now_ms)
     asked, job, held = state.pending_create, state.job, state.credentials
     if asked is not None:
         asked = replace(asked, requested_ms=min(asked.requested_ms, now_ms))

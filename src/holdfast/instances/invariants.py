@@ -7,6 +7,7 @@ from typing import Final
 
 from holdfast.actors.definition import Invariant
 from holdfast.actors.limits import STATE_INLINE_BYTES_MAX
+from holdfast.instances import spend
 from holdfast.instances.state import Instance, encode_state, exists
 
 Check = Callable[[Instance, str], str | None]
@@ -65,6 +66,13 @@ def _running_known(state: Instance, _key: str) -> str | None:
     return None
 
 
+def _paused_by_its_cap(state: Instance, _key: str) -> str | None:
+    reached = state.desired == "running" and spend.over(state) is not None
+    if reached != bool(state.paused_ms):
+        return f"its cap is reached: {reached}, and it is paused since {state.paused_ms} ms"
+    return None
+
+
 _CHECKS: Final[tuple[tuple[int, str, Check], ...]] = (
     (1, "A machine is either bound or doomed, never both.", _one_machine),
     (2, "The aim fits the status.", _aim_fits),
@@ -74,5 +82,6 @@ _CHECKS: Final[tuple[tuple[int, str, Check], ...]] = (
     (6, "A tombstone holds nothing.", _tombstone_bare),
     (7, "The state fits in one row.", _small),
     (8, "What runs has a machine, unless it is being stopped.", _running_known),
+    (9, "It is paused exactly while its cap is reached.", _paused_by_its_cap),
 )
 INVARIANTS: Final = tuple(Invariant(number, text, check) for number, text, check in _CHECKS)

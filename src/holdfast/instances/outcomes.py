@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
-from holdfast.instances import events, keys
+from holdfast.instances import events, keys, spend
 from holdfast.instances.limits import LISTING_LAG_MS
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import DOWN, Instance, Machine, PendingCreate, claim_lost, machine_key
@@ -216,7 +216,7 @@ def _steady(state: Instance, at: At) -> Instance:
     """Return what a look at a machine means when nothing is under way."""
     now_ms, seen = at.now_ms, state.machine.state
     looked = replace(state, suspect_ms=0, contact=replace(state.contact, looked=True))
-    if state.desired != "running":
+    if spend.wanted(state) != "running":
         return looked
     if seen == "started":
         if state.status == "running":

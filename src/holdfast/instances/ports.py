@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from holdfast.instances.state import Step
 from holdfast.letters.machine import LastContact
+from holdfast.letters.spend import Spending
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -286,6 +287,14 @@ class Contacts(Protocol):
 
     def contact(self, instance: str, /) -> LastContact | None:
         """Return what is known of an instance's machine from its check-ins, or None."""
+        ...
+
+
+class Spendings(Protocol):
+    """What agents used, by the counters of their nodes."""
+
+    async def spending(self, account: str, instance: str) -> Spending | None:
+        """Return what an instance used today and this month; None where no node of it is known."""
         ...
 
 

@@ -14,12 +14,13 @@ import msgspec
 from holdfast.actors.definition import Applied, At
 from holdfast.actors.ports import Loaded, Logged
 from holdfast.actors.record import TickRecord
+from holdfast.instances import spend
 from holdfast.instances.apply import apply
 from holdfast.instances.events import decode_event
 from holdfast.instances.policy import Policy
 from holdfast.instances.reconcile import Hold, decide
 from holdfast.instances.state import Instance, decode_state, empty
-from holdfast.instances.views import attention
+from holdfast.instances.views import attention, shown_status
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import Explanation, Fact, LogLine, TimelineEntry
 from holdfast.wire.controller.checkin import Recovery
@@ -159,7 +160,7 @@ def _text(value: object) -> str:
 def explain(state: Instance, policy: Policy, now_ms: int) -> Explanation:
     """Return why it is as it is, from the rules themselves, and what they wait for."""
     answer = decide(state, policy, now_ms)
-    facts = [*_fault_facts(state), *_contact_facts(state)]
+    facts = [*_budget_facts(state), *_fault_facts(state), *_contact_facts(state)]
     if state.job is not None:
         text = f"the call {state.job.step!r} to {state.provider} is under way"
         facts.append(Fact(code="call", text=text, at=time_text(state.job.began_ms)))
@@ -176,12 +177,12 @@ def explain(state: Instance, policy: Policy, now_ms: int) -> Explanation:
     return Explanation(
         id=state.id,
         desired=state.desired,
-        status="destroyed" if state.status == "absent" else state.status,
+        status=shown_status(state),
         summary=_summary(state)[:REASON_MAX],
         facts=tuple(facts),
         waiting_for="" if settled else waiting_for,
         next_at=next_at,
-        fix=attention(state)[:REASON_MAX] if state.blocked else "",
+        fix=attention(state)[:REASON_MAX] if state.blocked or state.paused_ms else "",
     )
 
 
@@ -189,6 +190,9 @@ def _summary(state: Instance) -> str:
     """Return one sentence."""
     if state.blocked:
         return f"It is not running: {attention(state)}."
+    if state.paused_ms:
+        doing = "being stopped" if shown_status(state) != "paused" else "not running"
+        return f"It is {doing}, {spend.pause_words(state)}."
     match state.status:
         case "running" if state.aim == "stop" or state.desired == "stopped":
             return "It is running and about to be stopped, as was asked for."
@@ -206,6 +210,20 @@ def _summary(state: Instance) -> str:
             return "It is being destroyed."
         case status:
             return f"It is {status}."
+
+
+def _budget_facts(state: Instance) -> list[Fact]:
+    """Return which limits of its budget are used up, and how far."""
+    facts = []
+    for one in state.meters:
+        if one.level:
+            text = spend.alert_words(one) + ("; it goes on all the same" if one.excused else "")
+            code = f"budget.{one.period}.{one.measure}"
+            facts.append(Fact(code=code, text=text, at=time_text(one.at_ms)))
+    if state.paused_ms:
+        text = "its cap paused it; it is still wanted running"
+        facts.append(Fact(code="budget.paused", text=text, at=time_text(state.paused_ms)))
+    return facts
 
 
 def _fault_facts(state: Instance) -> list[Fact]:

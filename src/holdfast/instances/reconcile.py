@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.instances import actions as act
-from holdfast.instances import events, keys
+from holdfast.instances import events, keys, spend
 from holdfast.instances.limits import CLOCK_BACK_MS, LAUNCH_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
 from holdfast.instances.policy import Policy, silence_backoff, start_backoff, step_backoff
 from holdfast.instances.state import (
@@ -35,6 +35,9 @@ class Hold(NamedTuple):
 
 Answer: TypeAlias = act.Action | Hold
 
+_AT_REST: Final = frozenset({"converged", "idle.look"})
+"""Holds of what is as it should be."""
+
 _GOING_UP: Final = frozenset({"created", "starting", "replacing", "updating"})
 
 
@@ -56,6 +59,26 @@ def decide(state: Instance, policy: Policy, now_ms: int) -> Answer:
     """Return what to do now, or what holds it back."""
     if not exists(state):
         return Hold("none", "there is nothing to look after")
+    due = spend.steps(state, now_ms)
+    if due:
+        return _do(act.KeepBudget, state, *spend.rule_of(due), events=due)
+    answer = _decide(state, policy, now_ms)
+    return _until_period_ends(state, answer) if isinstance(answer, Hold) else answer
+
+
+def _until_period_ends(state: Instance, answer: Hold) -> Hold:
+    """Return a hold that ends with the first period of the budget, at the latest."""
+    ends = spend.next_end_ms(state)
+    if ends is None:
+        return answer
+    if state.paused_ms and not state.aim and answer.rule in _AT_REST:
+        answer = Hold("budget.paused", spend.pause_words(state), answer.until_ms)
+    until = ends if answer.until_ms is None else min(ends, answer.until_ms)
+    return answer._replace(until_ms=until)
+
+
+def _decide(state: Instance, policy: Policy, now_ms: int) -> Answer:
+    """Return what to do now apart from the budget, or what holds it back."""
     if newest_ms(state) > now_ms + CLOCK_BACK_MS:
         text = "the clock was set back; waits are measured from now"
         return _note(state, "clock.set_back", text, events.ClockSetBack())
@@ -91,9 +114,10 @@ def _overtake(state: Instance) -> act.Action | None:
     """Return the action that begins a new aim if the desired state supersedes the present one."""
     if state.desired == "destroyed" and state.aim != "destroy":
         return _do(act.BeginDestroy, state, "destroy", f"it must go; it was {state.status}")
-    if state.desired == "stopped" and state.aim in {"start", "restart"}:
+    wanted = spend.wanted(state)
+    if wanted == "stopped" and state.aim in {"start", "restart"}:
         return _do(act.BeginStop, state, "stop", f"a stop was asked for while {state.status}")
-    if state.desired == "running" and state.aim == "stop":
+    if wanted == "running" and state.aim == "stop":
         return _do(act.BeginStart, state, "start", "a start was asked for while it was stopping")
     if state.restart_wanted and not state.aim:
         if state.machine.id:
@@ -343,9 +367,10 @@ def _steady(state: Instance, policy: Policy, now_ms: int) -> Answer:
             return Hold("twins.destroy", "a step failed; it is tried again soon", again)
         text = "a second machine carries our labels"
         return _do(act.DestroyMachine, state, "twins.destroy", text, machine_id=state.doomed[0])
-    if state.desired == "stopped" and (may_be_up(state) or state.status == "running"):
+    wanted = spend.wanted(state)
+    if wanted == "stopped" and (may_be_up(state) or state.status == "running"):
         return _do(act.BeginStop, state, "stop", "it is to be stopped and may be running")
-    if state.desired == "running" and state.status != "running":
+    if wanted == "running" and state.status != "running":
         return _want_start(state, policy, now_ms)
     look = _why_look(state)
     if look is not None:
@@ -452,7 +477,8 @@ def _secrets(state: Instance, policy: Policy, now_ms: int) -> Answer | None:
 def _idle(state: Instance, policy: Policy, now_ms: int) -> Answer:
     """Look after what does not run and should not: forget a stale provision, look now and then."""
     holds: list[Hold] = []
-    if state.status == "provisioned" and not state.ever_started and not state.machine.id:
+    abandoned = state.status == "provisioned" and not state.ever_started and not state.paused_ms
+    if abandoned and not state.machine.id:
         at = state.created_ms + policy.stale_provision_ms
         if now_ms >= at:
             return _stale(state, policy, now_ms)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
-from holdfast.instances import events, keys
+from holdfast.instances import events, keys, spend
 from holdfast.instances.limits import REVISIONS_SKIPPED
 from holdfast.instances.outcomes import progressed
 from holdfast.instances.state import Instance
@@ -63,7 +63,7 @@ def _renumbered(state: Instance, event: events.Restored, at: At) -> Instance:
 def _without(state: Instance, at: At, *, hold: bool) -> Verdict[Instance]:
     """Return the state where the cloud has no machine of the instance."""
     gone = without_machine(state) if state.machine.id else state
-    if state.desired != "running":
+    if spend.wanted(state) != "running":
         return Applied(gone)
     if state.aim == "" and state.status == "stopped" and state.blocked:
         return Ignored("it waits for a person already")

@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.letters.machine import Condition
+from holdfast.letters.spend import Meter
+from holdfast.wire.budget import Budget
 
 Desired: TypeAlias = Literal["running", "stopped", "destroyed"]
 Status: TypeAlias = Literal[
@@ -172,7 +174,9 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
     must go. `ladder_held` is true if the recovery of its agent was stopped by request,
     `ladder_turn` counts the requests to begin it anew. `suspect_ms` is when the machine was last
-    reported as possibly down, `twin_ms` when two reported for it.
+    reported as possibly down, `twin_ms` when two reported for it. `meters` are the limits of its
+    budget as far as they are used up, `budget_turn` counts changes of both. `paused_ms` is since
+    when its cap pauses it, with `desired` as it was.
     """
 
     id: str
@@ -229,6 +233,10 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     config: Config = Config()
     credentials: Credentials = Credentials()
     contact: Contact = Contact()
+    budget: Budget | None = None
+    meters: tuple[Meter, ...] = ()
+    budget_turn: int = 0
+    paused_ms: int = 0
 
 
 def empty(instance_id: str) -> Instance:
@@ -255,6 +263,7 @@ TIMES: Final = (
     "volume_asked_ms",
     "late_create_ms",
     "late_launch_ms",
+    "paused_ms",
 )
 """Fields that hold a time at which something was folded."""
 
@@ -276,6 +285,8 @@ def newest_ms(state: Instance) -> int:
         state.volume_asked_ms,
         state.late_create_ms,
         state.late_launch_ms,
+        state.paused_ms,
+        max((one.at_ms for one in state.meters), default=0),
         state.machine.seen_ms,
         state.contact.since_ms,
         state.credentials.tried_ms,

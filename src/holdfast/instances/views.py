@@ -2,6 +2,7 @@
 
     instance         the wire's `InstanceView`, without the fields of the last contact
     instance-detail  what only its own page shows; a secret appears by name only
+    budget           keyed by node: `letters.spend.BudgetFacts`, for content, where there is one
     machine          keyed by sandbox id: `letters.machine.MachineFacts`, for telemetry
 
 A row is gone when the instance is. Nothing here decides, and no row holds a plaintext secret.
@@ -17,9 +18,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.actors.definition import ViewRow
+from holdfast.instances import spend
 from holdfast.instances.state import Fault, Instance, exists
 from holdfast.letters.machine import MachineFacts
+from holdfast.letters.spend import BudgetFacts
 from holdfast.wire.api.instances import InstanceView, RecoveryView
+from holdfast.wire.api.instances import Status as ShownStatus
+from holdfast.wire.budget import REACHED
 from holdfast.wire.controller.checkin import Recovery
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.salvage import salvage, shown_id
@@ -28,10 +33,12 @@ from holdfast.wire.times import time_text
 INSTANCE_VIEW: Final = "instance"
 DETAIL_VIEW: Final = "instance-detail"
 MACHINE_VIEW: Final = "machine"
+BUDGET_VIEW: Final = "budget"
 
 ContactWord: TypeAlias = Literal["never", "here", "lost"]
 
 _HEARD: Final[dict[str, ContactWord]] = {"unknown": "never", "heard": "here", "lost": "lost"}
+_STOPPED: Final = frozenset({"stopped", "provisioned"})
 _ATTENTION: Final = {
     "collision": "a stranger's machine holds its name; remove that or destroy this instance",
     "invalid": "the cloud refuses its configuration; change it, then start it again",
@@ -64,6 +71,7 @@ _encode = msgspec.json.Encoder().encode
 decode_instance = msgspec.json.Decoder(InstanceView).decode
 decode_detail = msgspec.json.Decoder(DetailRow).decode
 decode_machine = msgspec.json.Decoder(MachineFacts).decode
+decode_budget = msgspec.json.Decoder(BudgetFacts).decode
 
 
 def read_instance(key: str, body: bytes, *, account: str = "") -> InstanceView:
@@ -101,6 +109,11 @@ def read_detail(body: bytes) -> DetailRow:
 
 def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> Iterable[ViewRow]:
     """Return the rows that show `after`; a rebuild passes None for `before`."""
+    facts = budget_facts(after)
+    if facts != (None if before is None else budget_facts(before)):
+        known = after if exists(after) or before is None else before
+        body = None if facts is None else _encode(facts)
+        yield ViewRow(BUDGET_VIEW, spend.node_of(known), known.account, body)
     if not exists(after):
         if before is not None and exists(before):
             yield ViewRow(INSTANCE_VIEW, after.id, before.account, None)
@@ -120,14 +133,14 @@ def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> 
 
 def instance_view(state: Instance) -> InstanceView:
     """Return the instance as lists show it; load and last contact are added by who reads it."""
-    contact = state.contact
+    contact, worst = state.contact, spend.worst(state)
     return InstanceView(
         id=state.id,
         name=state.name,
         account=state.account,
         agent=state.agent,
         desired=state.desired,
-        status="destroyed" if state.status == "absent" else state.status,
+        status=shown_status(state),
         restarts=contact.restarts,
         last_contact_at=None,
         created_at=time_text(state.created_ms),
@@ -141,7 +154,16 @@ def instance_view(state: Instance) -> InstanceView:
         attention=attention(state),
         error=last_error(state),
         recovery=_recovery_view(contact.recovery),
+        paused=bool(state.paused_ms),
+        budget="" if worst is None else spend.alert_words(worst),
     )
+
+
+def shown_status(state: Instance) -> ShownStatus:
+    """Return the status as it is shown: one that its cap stopped is paused, not stopped."""
+    if state.status == "absent":
+        return "destroyed"
+    return "paused" if state.paused_ms and state.status in _STOPPED else state.status
 
 
 def _recovery_view(recovery: Recovery | None) -> RecoveryView | None:
@@ -153,17 +175,22 @@ def _recovery_view(recovery: Recovery | None) -> RecoveryView | None:
 
 def attention(state: Instance) -> str:
     """Return why a person should look, or nothing."""
+    if state.paused_ms:
+        return spend.pause_words(state)[:REASON_MAX]
     if state.blocked:
         return _ATTENTION.get(state.blocked, state.blocked)
     if "destroy_volume" in state.faults:
         return state.faults["destroy_volume"].message
     if state.status == "destroying" and "destroy" in state.faults:
         return f"it cannot be destroyed yet: {state.faults['destroy'].message}"[:REASON_MAX]
-    if state.contact.heard == "lost" and state.desired == "running":
+    if state.contact.heard == "lost" and spend.wanted(state) == "running":
         return "its machine is silent"
     trouble = _agent_trouble(state)
     if trouble:
         return trouble
+    worst = spend.worst(state)
+    if worst is not None and worst.level >= REACHED and not worst.excused:
+        return spend.used_up(worst)
     if state.twin_ms or (state.doomed and state.desired != "destroyed"):
         return "a second machine reports for it"
     return ""
@@ -172,7 +199,7 @@ def attention(state: Instance) -> str:
 def _agent_trouble(state: Instance) -> str:
     """Return what only a person can put right about the agent itself, or nothing."""
     recovery = state.contact.recovery
-    if recovery is None or state.desired != "running":
+    if recovery is None or spend.wanted(state) != "running":
         return ""
     if recovery.rung == "parked":
         text = f"its agent will not stay up and is left alone: {recovery.reason}; look at its log"
@@ -206,6 +233,20 @@ def detail_row(state: Instance) -> DetailRow:
     )
 
 
+def budget_facts(state: Instance) -> BudgetFacts | None:
+    """Return what is to be measured of the instance, and what it knows; None without a budget."""
+    if state.budget is None or not exists(state):
+        return None
+    return BudgetFacts(
+        instance=state.id,
+        account=state.account,
+        budget=state.budget,
+        meters=state.meters,
+        turn=state.budget_turn,
+        paused=bool(state.paused_ms),
+    )
+
+
 def machine_facts(state: Instance) -> MachineFacts:
     """Return what authenticates the instance's machine and directs it."""
     credentials = state.credentials
@@ -221,8 +262,8 @@ def machine_facts(state: Instance) -> MachineFacts:
         live_token_version=credentials.live_token_version or credentials.token_version,
         previous_token_until_ms=credentials.previous_token_expires_ms,
         epoch=state.machine.epoch,
-        desired=state.desired,
-        expected=state.desired == "running" and state.status == "running",
+        desired=spend.wanted(state),
+        expected=spend.wanted(state) == "running" and state.status == "running",
         heard=state.contact.heard == "heard",
         machine_id=state.machine.id,
         region=state.machine.region or state.region,

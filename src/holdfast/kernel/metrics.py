@@ -142,10 +142,16 @@ CALL_SECONDS: Final = Histogram(
     buckets=SLOW,
 )
 INSTANCES: Final = Gauge("holdfast_instances", "Instances, by status.", ("status",))
+SPEND_ALERTS: Final = Counter(
+    "holdfast_spend_alerts_total",
+    "Alerts of budgets, by the level in percent and by the period of the limit.",
+    ("level", "period"),
+)
 INSTANCE_ALERTS: Final = Gauge(
     "holdfast_instance_alerts",
     "Instances with which something is wrong now: that need attention for whatever "
-    "reason, are silent, whose agent is parked, kept from its port, or held in its recovery.",
+    "reason, are silent, whose agent is parked, kept from its port, or held in its recovery, whose "
+    "budget is used up to a level that there is an alert of, and which their cap pauses.",
     ("code",),
 )
 AGENTS_NOT_READY: Final = Gauge(

@@ -5,6 +5,8 @@
     a way on       what exists has an alarm or a probe, and no transient status outlives its limit
     whole rules    no note, no fault, no quarantine; a dry run of what follows equals it
     nothing lost   what was acknowledged is in the log, once, and answers never change
+    budgets        a level of a limit is alerted once a period; an agent is paused exactly while
+                   its cap is reached, at the end of each tick
     letters        a destroyed instance has ended its pairing and its node, whatever crashed
     replay         every actor's log, folded again, is bit-equal and decides the same
 
@@ -27,7 +29,10 @@ from holdfast.actors.tick import Tick
 from holdfast.consent.state import STATE_VERSION as NODE_VERSION
 from holdfast.consent.state import decode_state as decode_node
 from holdfast.instances.definition import INSTANCE, KIND
+from holdfast.instances.events import ClockSetBack, SpendAlerted
+from holdfast.instances.spend import over
 from holdfast.instances.state import TRANSIENT_STATUSES, Instance, decode_state, exists
+from holdfast.instances.views import shown_status
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 from holdfast.kernel.ids import Address, address
 from holdfast.letters.instances import NODE, PAIRING
@@ -71,6 +76,7 @@ class Checker:
         self._answers: dict[str, Stamp] = {}
         self._since: dict[str, tuple[Any, float, float]] = {}
         self._overdue: dict[str, tuple[int, float, float]] = {}
+        self._alerted: dict[str, set[tuple[object, ...]]] = {}
 
     def accuse(self, text: str) -> None:
         """Record a violation."""
@@ -123,12 +129,33 @@ class Checker:
     def _look_at_instance(self, result: Tick[Instance]) -> None:
         """Check a tick of an instance: what exists has an alarm or a probe."""
         state, where = result.after.state, result.after.address.id
-        self._fleet.trace.statuses[state.status] += 1
+        self._fleet.trace.statuses[shown_status(state)] += 1
+        self._look_at_budget(result)
         if exists(state):
             probed = INSTANCE.probes(state, self._fleet.fault_plan.policy)
             transient = state.status in TRANSIENT_STATUSES
             if result.deadline_ms is None and (transient or not probed):
                 self.accuse(f"{where} is {state.status} without a deadline")
+
+    def _look_at_budget(self, result: Tick[Instance]) -> None:
+        """Check that no level is alerted twice in a period of a budget, and that a pause is due.
+
+        A clock that is set back over the begin of a period may have it begin anew.
+        """
+        before, state = result.before.state, result.after.state
+        intents = [INSTANCE.decode_event(one.body, INSTANCE.version) for one in result.intents]
+        if before.budget != state.budget or ClockSetBack() in intents:
+            self._alerted.pop(state.id, None)
+        known = self._alerted.setdefault(state.id, set())
+        for event in intents:
+            if isinstance(event, SpendAlerted):
+                key = (event.period, event.measure, event.starts_ms, event.level)
+                if key in known:
+                    self.accuse(f"{state.id} was alerted twice: {event}")
+                known.add(key)
+        due = state.desired == "running" and over(state) is not None
+        if due != bool(state.paused_ms):
+            self.accuse(f"{state.id}: its cap is reached: {due}, paused: {state.paused_ms}")
 
     def before_commit(self, commit: Commit) -> None:
         """Rehearse some ticks from the store alone, to compare with what is then committed."""

@@ -84,6 +84,7 @@ class FaultPlan:
     disk_fails: float = 0
     disk_slow: float = 0
     packets_lost: float = 0
+    spends_every_s: float = 0
 
 
 def settings_of(chance: random.Random) -> Settings:
@@ -161,4 +162,5 @@ def draw(seed: int) -> FaultPlan:
         disk_fails=chance.choice([0, 0, 5, 40]),
         disk_slow=chance.choice([0, 0, 20, 100]),
         packets_lost=chance.choice([0, 20, 200]),
+        spends_every_s=_span(chance, 0, 10, 40),
     )

@@ -55,6 +55,8 @@ class FaultInjector:
         ):
             if every_s:
                 self._tasks.append(fleet.spawn(self._every(every_s, act)))
+        if fault_plan.spends_every_s:
+            self._tasks.append(fleet.spawn(fleet.spenders.live()))
         for number in range(fault_plan.people):
             self._tasks.append(fleet.spawn(fleet.people.live(f"person-{number + 1}")))
 

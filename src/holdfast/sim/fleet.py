@@ -30,6 +30,7 @@ from holdfast.sim.loop import SimClock, SimLoop
 from holdfast.sim.machines import Controller, Machines
 from holdfast.sim.operators import People
 from holdfast.sim.plane import DownError, Plane, make_task
+from holdfast.sim.spending import Counters, Spenders
 from holdfast.sim.trace import Trace
 from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.stores.memory.contact import MemoryContacts
@@ -98,6 +99,8 @@ class Fleet:
         self.names = Names(self.chance_of("names"))
         self.check = Checker(self, self.chance_of("check"))
         self.people = People(self, self.chance_of("people"))
+        self.counters = Counters()
+        self.spenders = Spenders(self, self.chance_of("spenders"))
         self.planes: list[Plane] = []
         self.calm = asyncio.Event()
         self.restarts_s: Callable[[], float] = lambda: 0.0

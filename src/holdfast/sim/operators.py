@@ -21,6 +21,7 @@ from holdfast.instances.ports import Context
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.kernel.ids import address
 from holdfast.sim.plane import ACCOUNT, DownError
+from holdfast.wire.api.budgets import BudgetSet
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.instances import (
     InstanceCreate,
@@ -153,6 +154,12 @@ class People:
         reply = await self._ask("instance.destroy", who, key or self._key(), body=body, path=path)
         if reply is not None:
             self.known.pop(instance, None)
+        return reply is not None
+
+    async def limit(self, instance: str, budget: BudgetSet) -> bool:
+        """Set a budget, or remove it."""
+        path = {"id": instance}
+        reply = await self._ask("instance.set-budget", None, self._key(), body=budget, path=path)
         return reply is not None
 
     async def look(self, instance: str, *, who: Principal | None = None) -> None:

@@ -30,6 +30,7 @@ from holdfast.kernel.secret import Secret
 from holdfast.pairing.ports import NOT_RUNNING, Listing, Place
 from holdfast.plane.consent_key import make_consent_key
 from holdfast.plane.plane_key import PlaneKey
+from holdfast.plane.wiring.budgets import budgets_over
 from holdfast.plane.wiring.clouds import (
     Clouds,
     Reach,
@@ -51,6 +52,7 @@ from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
 from holdfast.sim.recording_log import RecordingLog
+from holdfast.sim.spending import EveryoneCounts, Measured
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import Analytics, ContactStore
 from holdfast.wire.api.call import Call, Handler, Reply
@@ -216,6 +218,7 @@ class Plane:
             spawn=fleet.spawn,
             crash=self.crash,
         )
+        self.measured = Measured(fleet)
         self.core = self._open_core()
         self.engine: Engine = self.core.engine
         self.engine.owner.listen(self._watch)
@@ -280,6 +283,9 @@ class Plane:
         pairing = make_pairing(core, _NobodyWaits(), places)
         consent = make_consent(core, _NoContent())
         heard = make_telemetry(core, machine_index)
+        spent = self.measured
+        budgets = budgets_over(core, spent.due, spent, spent.of_node, EveryoneCounts())
+        self.watch = budgets.watch
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT
         )
@@ -287,10 +293,12 @@ class Plane:
             machines_part(core, machine_index),
             places_part(core, places),
             consent.part,
+            budgets.ledger,
             deciding,
             reach.part,
             pairing.part,
             heard.part,
+            budgets.part,
             instances_part(
                 core, reach, heard.telemetry, placing, make_fleet(core, heard.telemetry)
             ),
@@ -306,6 +314,9 @@ class Plane:
         for part in self.parts:
             if part.start is not None:
                 await part.start()
+        if self._fleet.fault_plan.spends_every_s:
+            # A task of its own: cancelled before its first step it leaves nothing behind.
+            self._context.copy().run(asyncio.ensure_future, self.watch.run())
         self.up = True
 
     async def stop(self) -> None:

@@ -19,6 +19,11 @@ from holdfast.sim.scenario import Outcome, play
 
 RULES: Final = frozenset(
     {
+        "budget.alert",
+        "budget.go_on",
+        "budget.pause",
+        "budget.paused",
+        "budget.period",
         "clock.set_back",
         "contact.never",
         "converged",

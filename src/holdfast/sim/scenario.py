@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from holdfast.instances import keys
+from holdfast.instances import keys, spend
 from holdfast.instances.events import ClockSetBack, encode_event
 from holdfast.instances.state import DOWN, Instance, exists
 from holdfast.kernel.clock import SECOND_MS
@@ -23,6 +23,7 @@ from holdfast.sim.faults import FaultInjector
 from holdfast.sim.fleet import Fleet
 from holdfast.sim.loop import SimClock, SimLoop, run
 from holdfast.sim.trace import Trace
+from holdfast.wire.api.budgets import BudgetSet
 
 RUNNING_WITHIN_S: Final = 3_000
 STOPPED_WITHIN_S: Final = 1_800
@@ -93,6 +94,7 @@ async def live(fleet: Fleet) -> None:
     injector.heal()
     await all_agree(fleet)
     await all_running(fleet)
+    await without_budgets(fleet)
     await quiet(fleet)
     await all_destroyed(fleet)
     fleet.look()
@@ -107,10 +109,10 @@ async def all_agree(fleet: Fleet) -> None:
 
     def wrong() -> list[str]:
         unfolded = [f"{where} has events that wait" for where in fleet.store.waiting]
-        return unfolded + [
+        return unfolded + [*fleet.spenders.unknown()] + [
             f"{state.id} is {state.status} and to be stopped, with {row.state} {row.id}"
             for state in fleet.states()
-            if exists(state) and state.desired == "stopped"
+            if exists(state) and spend.wanted(state) == "stopped"
             for row in fleet.living(state.sandbox_id)
             if row.state not in DOWN
         ]
@@ -133,9 +135,25 @@ async def all_running(fleet: Fleet) -> None:
         raise ViolationError(f"they do not come to run: {wrong()}") from None
 
 
+async def without_budgets(fleet: Fleet) -> None:
+    """Let people remove every budget: the end of a day of theirs would be a row."""
+
+    def wrong() -> list[str]:
+        return [state.id for state in fleet.states() if exists(state) and state.budget is not None]
+
+    async def remove(fleet: Fleet, state: Instance) -> None:
+        if state.budget is not None:
+            await fleet.people.limit(state.id, BudgetSet())
+
+    await _order_until(fleet, wrong, remove, within_s=RUNNING_WITHIN_S)
+
+
 async def _to_running(fleet: Fleet, state: Instance) -> None:
     if state.status == "running" and state.contact.heard == "lost":
         await fleet.people.order(state.id, "restart")
+    elif spend.over(state) is not None:
+        await fleet.people.order(state.id, "go-on")
+        await fleet.people.order(state.id, "start")
     elif state.status != "running" or state.desired != "running":
         await fleet.people.order(state.id, "start")
 

@@ -7,6 +7,9 @@ from typing import Final
 
 from holdfast.wire.api.costs import Amount, Used
 
+MICRO: Final = 1_000_000
+"""Millionths in one unit of a currency."""
+
 _CENT: Final = 10_000
 _SIGNS: Final = {"USD": "$", "EUR": "€", "GBP": "£"}
 _UNITS: Final = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))

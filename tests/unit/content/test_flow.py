@@ -51,6 +51,7 @@ class Rig:
     def __init__(self, *classes: ContentClass, version: str = "0.12.937") -> None:
         self.clock = ManualClock(1_796_000_000_000)
         self.store, self.consents, self.gaps = MemoryContent(), ToyConsents(), Gaps()
+        self.counted: list[str] = []
         self.directory = Directory(
             self.store, clock=self.clock, entropy=lambda n: b"e" * n, log=NoLog()
         )
@@ -61,7 +62,7 @@ class Rig:
         self.consents.grant(NODE, classes)
         self.flow = ContentFlow(
             self.store, self.directory, self.consents, self.gaps, clock=self.clock, log=NoLog(),
-            meter=NoMeter(), quota=Quota(10**9, 10**9, 10**9),
+            meter=NoMeter(), quota=Quota(10**9, 10**9, 10**9), counted=self.counted.append,
         )  # fmt: skip
 
     async def send(self, route: str, **fields: Any) -> str:
@@ -104,11 +105,26 @@ def test_with_consent_a_repeat_stores_nothing(sent: list[tuple[str, dict[str, An
     asyncio.run(run())
 
 
+async def test_a_node_whose_counters_changed_is_named_and_no_other() -> None:
+    rig = Rig(*CLASSES)
+    deletion = Deletion(rig.store, rig.directory, rig.counted.append)
+    await rig.send("events", events=[{"id": 1}])
+    assert rig.counted == []
+    day = {"day": "2026-11-30", "models": [{"model": "m", "turns": 1}]}
+    for named in (1, 1, 2):  # a repeat changes nothing
+        await rig.send("autonomy", snapshots=[{**day, "sessions": named}])
+    assert rig.counted == [NODE, NODE]
+    await deletion.delete(NODE, ("transcripts",))
+    assert rig.counted == [NODE, NODE]
+    await deletion.delete(NODE, ("counters",))
+    assert rig.counted == [NODE, NODE, NODE]
+
+
 async def test_what_is_deleted_is_no_longer_counted_against_the_quota() -> None:
     rig = Rig(*CLASSES)
     await rig.send("events", events=[{"id": 1}])
     await rig.send("logs", lines=["x"])
-    deletion = Deletion(rig.store, rig.directory)
+    deletion = Deletion(rig.store, rig.directory, rig.counted.append)
     rig.node.facts = {"os": "Linux", "tool_calls_today": "7"}
     assert await deletion.delete(NODE, ("transcripts",)) == {"transcripts": 1}
     assert rig.node.stored_bytes == rig.store._size(1) == len('"x"')

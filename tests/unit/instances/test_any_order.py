@@ -21,6 +21,7 @@ from holdfast.instances.reconcile import Hold, deadline, decide
 from holdfast.instances.state import Config, Instance, Step, machine_key
 from holdfast.kernel.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from holdfast.kernel.ids import EventId
+from holdfast.wire.budget import Budget
 from holdfast.wire.controller.checkin import Recovery
 from tests.support.recorded import History, hold
 from tests.unit.instances.driver import UUID, created
@@ -77,8 +78,9 @@ def pools(state: Instance, chance: random.Random, now_ms: int) -> dict[str, Any]
         "code": chance.choice(("transient", "not_found", "quota", "timeout", "expired")),
         "message": "so it is said",
         "retry_after_ms": chance.choice((0, 0, 5_000)),
-        "level": chance.choice((1, 2)),
+        "level": chance.choice((1, 2, 80, 100)),
         "state": chance.choice(STATES),
+        **_spending(chance, now_ms),
         "scope": chance.choice(("machine", "sandbox", "instance-name")),
         "key": machine_key(state, "m1"),
         "hold": chance.random() < 0.5,
@@ -89,6 +91,20 @@ def pools(state: Instance, chance: random.Random, now_ms: int) -> dict[str, Any]
         "agent_ready": chance.choice((None, True, False)),
         "restarts": chance.randrange(3),
         "recovery": chance.choice((None, Recovery(rung="reinstall", reason="crash", work_cuts=2))),
+    }
+
+
+def _spending(chance: random.Random, now_ms: int) -> dict[str, Any]:
+    """Return a value for each field about a budget, mostly of one limit in the present day."""
+    budget = Budget(day_micro=10, month_tokens=20, cap=chance.random() < 0.7)
+    return {
+        "budget": chance.choice((None, budget, budget)),
+        "period": "day",
+        "measure": "money",
+        "starts_ms": now_ms // DAY_MS * DAY_MS - chance.choice((0, 0, 0, DAY_MS)),
+        "spent": 10,
+        "most": 10,
+        "currency": "USD",
     }
 
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 import pytest
 
 from holdfast.instances import events, ports, state
-from holdfast.letters import instances, machine
+from holdfast.letters import instances, machine, spend
+from holdfast.wire import budget
 from tests.support.declared_defaults import declared, written
 
 DEFAULTS = """
+instances.events.BudgetChanged
+    crossings=[]
+instances.events.BudgetPaused
+    currency=""
 instances.events.CallFailed
     retry_after_ms=0 repeated=false
 instances.events.ConfigChanged
@@ -20,6 +25,8 @@ instances.events.ConfigChanged
 instances.events.ContactLost
     level=1
 instances.events.DestroyRequested
+    reason=""
+instances.events.GoOnRequested
     reason=""
 instances.events.InstanceCreated
     region="" desired="running" config={} key_expires_ms=0
@@ -50,6 +57,10 @@ instances.events.RestartRequested
     reason=""
 instances.events.Restored
     machines=[] hold=true
+instances.events.SpendAlerted
+    currency=""
+instances.events.SpendReported
+    currency=""
 instances.events.StartRequested
     reason=""
 instances.events.StopRequested
@@ -91,6 +102,7 @@ instances.state.Instance
     late_launch_ms=0 looked=false looked_ms=0 swept_ms=0 sent=false job=null serial=0 tries=0
     tried_ms=0 tried_step="" try_after_ms=0 failures=0 failed_ms=0 retry_after_ms=0 down_count=0
     suspect_ms=0 twin_ms=0 blocked="" faults={} lost_claims=[] config={} credentials={} contact={}
+    budget=null meters=[] budget_turn=0 paused_ms=0
 instances.state.Machine
     id="" state="" incarnation="" before="" epoch=0 config_version=0 seen_ms=0 region=""
 instances.state.PendingCreate
@@ -105,8 +117,19 @@ letters.machine.MachineFacts
     previous_key_hash="" previous_key_until_ms=0 next_key_hash="" token_version=1
     live_token_version=1 previous_token_until_ms=0 epoch=0 desired="running" expected=false
     heard=true machine_id="" region="" ladder="auto" ladder_turn=0 revision=0
+letters.spend.BudgetFacts
+    meters=[] turn=0 paused=false
+letters.spend.Crossing
+    currency=""
+letters.spend.Meter
+    currency="" alerted=0 excused=false at_ms=0
+letters.spend.SpendCrossed
+    currency=""
+wire.budget.Budget
+    day_micro=0 month_micro=0 day_tokens=0 month_tokens=0 currency="USD" cap=false
 """
-FOUND, WRITTEN = declared((events, ports, state, instances, machine)), written(DEFAULTS)
+FOUND = declared((events, ports, state, instances, machine, spend, budget))
+WRITTEN = written(DEFAULTS)
 
 
 def test_each_stored_form_with_defaults_is_listed() -> None:

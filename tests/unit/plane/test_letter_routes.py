@@ -19,6 +19,7 @@ from holdfast.instances.definition import INSTANCE
 from holdfast.instances.policy import Policy
 from holdfast.kernel.ids import EventId, address, parse_address
 from holdfast.letters.instances import InstanceDestroyed
+from holdfast.letters.spend import SENDER, SpendCrossed
 from holdfast.pairing.definition import PAIRING
 from holdfast.pairing.events import InstanceGone
 from holdfast.plane.wiring.consent import node_kind
@@ -30,7 +31,14 @@ from tests.house.sources import ROOT
 from tests.unit.instances.driver import UUID, Driver
 
 KINDS = make_kinds(instance_kind(Policy()), pairing_kind(), node_kind())
-SAMPLES: dict[type[Struct], Struct] = {InstanceDestroyed: InstanceDestroyed(account="acme")}
+SPENT = SpendCrossed(
+    account="acme", period="day", measure="money", starts_ms=0, level=80, spent=8, most=10,
+    currency="USD",
+)  # fmt: skip
+SAMPLES: dict[type[Struct], Struct] = {
+    InstanceDestroyed: InstanceDestroyed(account="acme"),
+    SpendCrossed: SPENT,
+}
 
 
 def every_letter() -> set[type[Struct]]:
@@ -49,8 +57,9 @@ def takes(receiver: str, sender: str, letter: Struct) -> bool:
     if received is None:
         return False
     try:
-        to = node_of_instance("acme", "x") if receiver == "node" else "x"
-        received(address(sender, "x"), Letter(to=address(receiver, to), body=letter))
+        node = node_of_instance("acme", "x")
+        to, by = (node if kind in {"node", SENDER} else "x" for kind in (receiver, sender))
+        received(address(sender, by), Letter(to=address(receiver, to), body=letter))
     except ValueError:
         return False
     return True
@@ -63,7 +72,7 @@ def test_every_letter_has_a_route_and_a_sample() -> None:
 def test_each_kind_takes_what_the_table_says_and_nothing_else() -> None:
     taken = {
         (sender, type(letter), receiver)
-        for sender in (*KINDS, "stranger")
+        for sender in (*KINDS, SENDER, "stranger")
         for receiver in KINDS
         for letter in SAMPLES.values()
         if takes(receiver, sender, letter)
@@ -95,6 +104,19 @@ def test_an_instance_closes_its_own_node_alone() -> None:
     ):
         with pytest.raises(ValueError, match="may not write InstanceDestroyed to node/nd_"):
             NODE_DEFINITION.received(parse_address(sender), Letter(to=to, body=said))
+
+
+def test_content_writes_to_the_instance_of_its_node_alone() -> None:
+    received, node = INSTANCE.received, node_of_instance("acme", "x")
+    assert received is not None
+    letter = Letter(to=address("instance", "x"), body=SPENT)
+    event = received(address("content", node), letter)
+    assert event == events.SpendReported(
+        period="day", measure="money", starts_ms=0, level=80, spent=8, most=10, currency="USD"
+    )
+    for sender, to in ((f"content/{node}", "y"), ("content/x", "x"), (f"node/{node}", "x")):
+        with pytest.raises(ValueError, match="may not write SpendCrossed to instance/"):
+            received(parse_address(sender), Letter(to=address("instance", to), body=SPENT))
 
 
 def test_only_the_end_of_a_destruction_is_written() -> None:

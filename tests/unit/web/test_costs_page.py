@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.content.cost_calls import CostCalls, PriceNow
+from holdfast.content.cost_calls import CostCalls
+from holdfast.content.costing import Costing, PriceNow
 from holdfast.content.directory import Directory
 from holdfast.content.gate import Admitted
 from holdfast.content.records import ABOUT, DAY, Node, Row, Usage
@@ -40,10 +41,9 @@ class WithNodes(SamplePages):
         super().__init__()
 
     def handlers(self) -> dict[str, Any]:
-        calls = CostCalls(
-            self.store, self.nodes, consents=self.consents, keep_ms=30 * DAY_MS,
-            prices=lambda: PriceNow(shipped_prices(), self.trouble),
-        )  # fmt: skip
+        prices = PriceNow(shipped_prices(), "")
+        costing = Costing(self.store, self.consents, lambda: prices._replace(trouble=self.trouble))
+        calls = CostCalls(costing, self.nodes, keep_ms=30 * DAY_MS)
 
         async def nodes(_call: Call) -> Reply:
             return Reply(ConsentList(items=self.listed, total=1, looked_at=0, granted=0))

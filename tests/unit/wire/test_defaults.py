@@ -56,6 +56,10 @@ wire.api.brains.LessonList
     next=""
 wire.api.brains.LessonView
     taken=false damaged=""
+wire.api.budgets.BudgetSet
+    day_micro=0 month_micro=0 day_tokens=0 month_tokens=0 currency="USD" cap=false
+wire.api.budgets.BudgetView
+    day=null month=null projection=null
 wire.api.call.Problem
     field="" fix="" operation="" detail=""
 wire.api.clawmetry.AccountAnswer
@@ -223,7 +227,7 @@ wire.api.instances.InstanceRotation
 wire.api.instances.InstanceView
     region="" machine_id="" agent_version="" controller_version="" agent_ready=null
     contact="never" load=null epoch=0 seq=0 attention="" error="" recovery=null
-    confinement="unknown"
+    confinement="unknown" paused=false budget=""
 wire.api.instances.LogLine
     stream="stdout" at=null
 wire.api.instances.LogTail
@@ -332,6 +336,8 @@ wire.api.secrets.SecretList
     restart_needed=false
 wire.api.secrets.SecretsPatch
     secrets={} config_paths={}
+wire.budget.Budget
+    day_micro=0 month_micro=0 day_tokens=0 month_tokens=0 currency="USD" cap=false
 wire.consent.Grant
     until_ms=0
 wire.consent.Receipt

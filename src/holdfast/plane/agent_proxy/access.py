@@ -170,6 +170,8 @@ class AgentAccess:
             return pages.destroying(page)
         if not self._entitled(view):
             return pages.suspended(page)
+        if view.paused:
+            return pages.paused(page)
         if view.desired == "stopped":
             return pages.stopped(page)
         return None if view.status == "running" else _waiting(page, up=True)

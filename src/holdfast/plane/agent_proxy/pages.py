@@ -95,6 +95,12 @@ def stopped(link: tuple[str, str]) -> Notice:
     return Notice(503, "agent_stopped", "The agent is stopped", text, 10, link)
 
 
+def paused(link: tuple[str, str]) -> Notice:
+    """Return the page of an agent that the cap of its budget pauses."""
+    text = "Its budget is used up and its cap is on. Its page in the dashboard says how it goes on."
+    return Notice(503, "agent_paused", "The agent is paused", text, 10, link)
+
+
 def crashed(link: tuple[str, str], why: str) -> Notice:
     """Return the page of an agent that crashed repeatedly."""
     text = f"Its controller is trying to bring it back. {why}".strip()

@@ -20,6 +20,7 @@ from holdfast.content.node_calls import NodeCalls
 from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
+from holdfast.content.spend_watch import DueNodes
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
 from holdfast.plane.settings import Settings
@@ -46,6 +47,7 @@ class Observed:
     store: ContentStore
     directory: Directory
     deletion: Deletion
+    due: DueNodes
     troubles: Callable[[], tuple[str, ...]]
     vital: Callable[[], tuple[Vital, ...]]
 
@@ -91,6 +93,7 @@ def open_observed(core: Core) -> Observed:
     )
     core.closing.push_async_callback(store.close)
     directory = Directory(store, clock=clock, entropy=secrets.token_bytes, log=core.log)
+    due = DueNodes()
     core.closing.push_async_callback(directory.flush)
 
     def troubles() -> tuple[str, ...]:
@@ -99,7 +102,8 @@ def open_observed(core: Core) -> Observed:
     return Observed(
         store=store,
         directory=directory,
-        deletion=Deletion(store, directory),
+        deletion=Deletion(store, directory, due.note),
+        due=due,
         troubles=troubles,
         vital=lambda: (store.vital(),),
     )
@@ -119,7 +123,15 @@ def make_content(
     presence = Presence(HeldPolls(hub), clock=clock)
     quota = quota_of(core.settings)
     flow = ContentFlow(
-        store, directory, consents, gaps, clock=clock, log=log, meter=core.meter, quota=quota
+        store,
+        directory,
+        consents,
+        gaps,
+        clock=clock,
+        log=log,
+        meter=core.meter,
+        quota=quota,
+        counted=observed.due.note,
     )
     registration = Registration(
         directory,

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import holdfast.content
-from holdfast.content.cost_calls import CostCalls, PriceNow
+from holdfast.content.cost_calls import CostCalls
+from holdfast.content.costing import Costing, PriceNow
 from holdfast.content.directory import Directory
 from holdfast.content.ports import Consents, ContentStore
 from holdfast.content.prices import PriceError, Prices, over, parse_prices
@@ -40,10 +42,11 @@ def shipped_prices() -> Prices:
 
 
 class PriceFile:
-    """The list in force, `now`, and the file that changes it."""
+    """The list in force, `now`, and the file that changes it; `changed` is called when it did."""
 
     def __init__(self, home: Path) -> None:
         """Read both lists."""
+        self.changed: Callable[[], object] = lambda: None
         self._path = home / PRICES_FILE
         self._shipped = shipped_prices()
         self._seen: tuple[int, int, int] | None = None
@@ -52,7 +55,10 @@ class PriceFile:
 
     async def read_again(self) -> None:
         """Read the file, if it is another."""
+        before = self.now.prices
         await asyncio.to_thread(self._read)
+        if self.now.prices is not before:
+            self.changed()
 
     def _read(self) -> None:
         try:
@@ -102,6 +108,7 @@ class Costs:
     """What answers about costs, made and not yet started."""
 
     prices: PriceFile
+    costing: Costing
     part: Part
 
 
@@ -110,11 +117,12 @@ def make_costs(
 ) -> Costs:
     """Make what answers about costs of nodes, whose numbers are kept for `keep_ms`."""
     file = PriceFile(core.home)
-    calls = CostCalls(store, directory, consents=consents, prices=lambda: file.now, keep_ms=keep_ms)
+    costing = Costing(store, consents, lambda: file.now)
+    calls = CostCalls(costing, directory, keep_ms=keep_ms)
     part = Part(
         name="costs",
         handlers=calls.by_endpoint(),
         jobs=(every("costs.prices", file.read_again, PRICES_S, core.log, first_s=PRICES_S),),
         checks=(file.check,),
     )
-    return Costs(prices=file, part=part)
+    return Costs(prices=file, costing=costing, part=part)

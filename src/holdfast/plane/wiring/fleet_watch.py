@@ -24,7 +24,13 @@ WATCH_S: Final = 15.0
 SPAN: Final = 500
 """Changed instances looked at before the loop gets a turn: about 1 ms."""
 
-AlertCode: TypeAlias = Literal["attention", "silent", "parked", "port_taken", "held"]
+AlertCode: TypeAlias = Literal[
+    "attention", "silent", "parked", "port_taken", "held", "budget", "paused"
+]
+
+
+_NO_LOOK: Final[frozenset[AlertCode]] = frozenset({"budget"})
+"""Alerts for which nobody has to look; of a used up budget or a pause there is `attention` too."""
 
 
 class Fleet(Protocol):
@@ -75,7 +81,8 @@ class Watch:
         """Yield what is wrong, and with which instance."""
         for noted in self._noted.values():
             for code in noted.codes:
-                yield noted.view, code
+                if code not in _NO_LOOK:
+                    yield noted.view, code
 
     async def run(self) -> None:
         """Check periodically, for ever; a failure is logged."""
@@ -119,7 +126,7 @@ class Watch:
         if before is not None:
             self._counted.subtract(was)
             self.not_ready -= before.not_ready
-            self.wrong_count -= bool(was)
+            self.wrong_count -= bool({*was} - _NO_LOOK)
             for code in was:
                 if code not in now:
                     self._log.info("instance.alert_ended", **_about(before.view, code))
@@ -127,7 +134,7 @@ class Watch:
             self._noted[key] = noted
             self._counted.update(now)
             self.not_ready += noted.not_ready
-            self.wrong_count += bool(now)
+            self.wrong_count += bool({*now} - _NO_LOOK)
             for code in now:
                 if code not in was:
                     self._log.warning("instance.alert_began", **_about(noted.view, code))
@@ -144,6 +151,10 @@ def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
     """Return the alerts of an instance; one that is not to run is neither silent nor parked."""
     if view.attention:
         yield "attention"
+    if view.budget:
+        yield "budget"
+    if view.paused:
+        yield "paused"
     if view.desired != "running":
         return
     if view.contact == "lost":
@@ -161,5 +172,5 @@ def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
 
 def _about(view: InstanceView, code: AlertCode) -> dict[str, str]:
     """Return the fields of a log line: the instance, and the reason if it is known."""
-    why = view.attention or (view.recovery.reason if view.recovery else "")
+    why = view.attention or view.budget or (view.recovery.reason if view.recovery else "")
     return {"instance": view.id, "account": view.account, "code": code, "because": why}

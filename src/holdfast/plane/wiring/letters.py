@@ -1,4 +1,6 @@
-"""The table of letters between actors: kind of sender, kind of receiver, letter.
+"""The table of letters: kind of sender, kind of receiver, letter.
+
+`content` is a stream: its letters are accepted, as it has no commit that they could be rows of.
 
 Each receiver's definition accepts exactly these and raises for anything else, which then goes back
 to its sender; a test compares the two, and docs/architecture.md prints the table.
@@ -11,6 +13,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from holdfast.letters.instances import InstanceDestroyed
+from holdfast.letters.spend import SpendCrossed
 
 
 class Route(NamedTuple):
@@ -25,6 +28,7 @@ class Route(NamedTuple):
 ROUTES: Final = (
     Route("instance", InstanceDestroyed, "pairing", "the pairing of that instance ends for good"),
     Route("instance", InstanceDestroyed, "node", "the instance's node is closed, all consent ends"),
+    Route("content", SpendCrossed, "instance", "an alert of its budget, or the pause of its cap"),
 )
 
 

@@ -26,6 +26,7 @@ from holdfast.plane.wiring import clouds as where
 from holdfast.plane.wiring.about import about_part, home_part
 from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
+from holdfast.plane.wiring.budgets import make_budgets
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
 from holdfast.plane.wiring.consent import ConsentMade, make_consent
@@ -90,6 +91,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     people = make_people(core)
     brains = make_brains(core, machine_index)
     content = make_content(core, observed, consent.index, consent.nodes, machine_index)
+    budgets = make_budgets(core, content, consent.index)
     agents = make_agent_side(core, reach.controllers, people.access)
     fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
@@ -107,6 +109,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         machines_part(core, machine_index),
         places_part(core, places),
         consent.part,
+        budgets.ledger,
         restored_part(settling),
         deciding,
         reach.part,
@@ -116,6 +119,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         content.part,
         intents_part(core, consent.nodes, machine_index),
         content.costs.part,
+        budgets.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
         observers_part(check_ins.telemetry, fleet, core.settings),

@@ -114,6 +114,7 @@ class Row(NamedTuple):
     contact: Moment | None
     is_lost: bool
     attention: str
+    budget: str
     can_start: bool
     can_stop: bool
     waiting: int
@@ -187,6 +188,7 @@ def fleet_row(view: InstanceView, *, now_ms: int, waiting: int = 0) -> Row:
         contact=moment(view.last_contact_at, now_ms),
         is_lost=view.contact == "lost",
         attention=view.attention,
+        budget=view.budget,
         can_start=lives and view.desired == "stopped",
         can_stop=lives and view.desired == "running",
         waiting=waiting,

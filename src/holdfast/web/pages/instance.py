@@ -14,6 +14,7 @@ from holdfast.web.hub import Batch
 from holdfast.web.limits import INBOX_ITEMS, LOG_LINES, LOG_PERIOD_S, LOOK_S, TIMELINE_ENTRIES
 from holdfast.web.live_page import OpenPage, fingerprint
 from holdfast.web.page import Context, Names, Page, update
+from holdfast.web.parts.budget import budget
 from holdfast.web.parts.inbox import NOBODY, Inbox, history, inbox
 from holdfast.web.parts.maintenance import doctor, versions
 from holdfast.web.parts.moments import NOTHING, Moment, moment
@@ -30,6 +31,7 @@ from holdfast.web.parts.words import (
     status_badge,
     wanted_words,
 )
+from holdfast.wire.api.budgets import BudgetView
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import (
@@ -44,6 +46,8 @@ from holdfast.wire.api.pairing import PairingInbox, PairingList, PairingPolicy, 
 from holdfast.wire.api.rehearsals import DryRunRequest, Rehearsal, RehearsedTick
 from holdfast.wire.api.secrets import SecretList
 from holdfast.wire.confinement import CONFINEMENT_WORDS
+
+_PAUSED: Final = "The cap of its budget pauses it: go on, or raise the budget."
 
 
 class Order(NamedTuple):
@@ -72,6 +76,7 @@ class Header(NamedTuple):
     wanted: str
     attention: str
     error: str
+    is_paused: bool
     orders: tuple[Order, ...]
     open_href: str
     facts: tuple[Fact, ...]
@@ -131,8 +136,12 @@ def orders(view: InstanceView) -> tuple[Order, ...]:
     """Return the buttons of an instance; the plane decides again when one is pressed."""
     leaving = "It is being destroyed." if view.desired == "destroyed" else ""
     started = "" if view.desired != "running" else "It is wanted running already."
+    if view.paused:
+        started = _PAUSED
     stopped = "" if view.desired != "stopped" else "It is wanted stopped already."
     at_rest = "" if view.desired == "running" else "Start it first."
+    if view.paused:
+        at_rest = _PAUSED
     return (
         Order("start", "Start", leaving or started),
         Order("stop", "Stop", leaving or stopped),
@@ -166,6 +175,7 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
         wanted=wanted_words(view),
         attention=view.attention,
         error=view.error,
+        is_paused=view.paused,
         orders=orders(view),
         open_href=f"/instances/{view.id}/open" if view.desired == "running" else "",
         facts=facts,
@@ -263,11 +273,13 @@ async def load(context: Context, call: Call) -> Names:
     """Return what the page shows; a part that fails says so in its place."""
     detail = await _detail(context, call)
     found = await context.api.attempt(call, "instance.explain", Explanation, path=call.path)
+    spent = await context.api.attempt(call, "instance.budget", BudgetView, path=call.path)
     return {
         **_reported(detail, call.now_ms),
         "id": call.path["id"],
         "detail": detail,
         "why": unless_missing(found, lambda it: why(it, detail.instance, now_ms=call.now_ms)),
+        "budget": unless_missing(spent, lambda it: budget(it, now_ms=call.now_ms)),
         **await load_timeline(context, call),
         "pairing": await _pairing(context, call, detail),
     }
@@ -372,7 +384,7 @@ class LiveInstance(OpenPage):
         self._looked_s = self.steady_s()
         reported = self.draw_elements(*_REPORTED, **names)
         self._sent = fingerprint(reported)
-        rest = self.draw_elements("why", "timeline", "variables", *_PAIRING, **names)
+        rest = self.draw_elements("why", "budget", "timeline", "variables", *_PAIRING, **names)
         return reported + rest + await self._tail()
 
     async def changed(self, batch: Batch) -> str:

@@ -30,6 +30,7 @@ STATUSES: Final[dict[Status, Badge]] = {
     "restoring": Badge("Restoring", "busy"),
     "provisioned": Badge("Provisioned", "off", "It has never been started."),
     "stopped": Badge("Stopped", "off"),
+    "paused": Badge("Paused", "warn", "The cap of its budget stopped it."),
     "destroying": Badge("Destroying", "busy"),
     "destroyed": Badge("Destroyed", "off"),
     "unknown": Badge("Unknown", "bad", "Its stored row is damaged."),
@@ -59,7 +60,7 @@ CHANNELS: Final = {
 """Channels as their makers write them."""
 
 _WANTED: Final = {"running": "running", "stopped": "stopped", "destroyed": "gone"}
-_SETTLED: Final = {"running": {"running"}, "stopped": {"stopped", "provisioned"}}
+_SETTLED: Final = {"running": {"running", "paused"}, "stopped": {"stopped", "provisioned"}}
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -70,6 +71,8 @@ def status_badge(view: InstanceView) -> Badge:
     A machine that runs without its agent, or whose contact is lost, is not shown as running.
     """
     badge = STATUSES[view.status]
+    if view.paused and view.status != "paused":
+        return Badge("Pausing", "warn", "The cap of its budget stops it.")
     if view.status == "running" and view.contact == "lost":
         return Badge("No contact", "bad", "The machine has missed three check-ins.")
     if view.status == "running" and view.agent_ready is False:

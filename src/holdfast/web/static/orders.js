@@ -96,6 +96,14 @@ const SHAPES = {
     ...(days ? { days: Number(days) } : {}),
     ...(Number(since) ? { backfill: "days", backfill_days: Number(since) } : { backfill: since }),
   }),
+  budget: ({ day, month, day_tokens: today, month_tokens: tokens, currency }, form) => ({
+    day_micro: Math.round(Number(day ?? 0) * 1e6),
+    month_micro: Math.round(Number(month ?? 0) * 1e6),
+    day_tokens: Number(today ?? 0),
+    month_tokens: Number(tokens ?? 0),
+    currency,
+    cap: form.elements.cap.checked,
+  }),
   rule: ({ days, ...values }, form) => {
     const policy = JSON.parse(form.dataset.body);
     const ends = days ? { expires_at: new Date(Date.now() + days * 86_400_000).toISOString() } : {};

@@ -61,11 +61,13 @@ Status = Literal[
     "recovering",
     "restoring",
     "stopped",
+    "paused",
     "destroying",
     "destroyed",
     "unknown",
 ]
-"""`unknown` is of an instance whose stored row is damaged; see its `attention`."""
+"""`paused` is wanted running and stopped by the cap of its budget; `unknown` is of one whose stored
+row is damaged: see its `attention`."""
 Contact = Literal["never", "here", "lost"]
 Stream = Literal["stdout", "stderr", "controller"]
 
@@ -112,7 +114,9 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
     after three missed check-ins. `recovery` is null until its machine has reported it.
     `confinement` is what keeps the running agent from what is not its own; `none` lets it read all
-    that the plane's user can.
+    that the plane's user can. `paused` says that the cap of its budget stops it, from the moment on
+    that it is being stopped, whatever is desired. `budget` is how far that is used up, where there
+    was an alert of it.
     """
 
     id: Id
@@ -137,6 +141,8 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     error: Reason = ""
     recovery: RecoveryView | None = None
     confinement: Confinement = "unknown"
+    paused: bool = False
+    budget: Reason = ""
 
 
 class InstanceList(Struct, frozen=True, kw_only=True):

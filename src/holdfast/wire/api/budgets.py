@@ -1,0 +1,78 @@
+"""Endpoints about budgets of instances: what an agent may spend, how far that is used up.
+
+Money is whole millionths of a unit of a currency (`micro`); days and months are UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.api.costs import CostMonth, Used
+from holdfast.wire.api.endpoint import Counter, Id, Label, Reason, Time, look
+from holdfast.wire.api.instances import InstanceOrder, InstanceView
+from holdfast.wire.api.operations import followed
+from holdfast.wire.budget import Budget, Measure, Period
+
+LIMITS_MAX: Final = 4
+"""Limits of one budget: two periods, two measures."""
+
+
+class BudgetSet(Budget, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """The budget from now on, whole: a limit that is not named is none, and `{}` removes it."""
+
+
+class LimitView(Struct, frozen=True, kw_only=True):
+    """One limit and how far it is used up.
+
+    `spent` and `most` are millionths of `currency`, or tokens where that is empty; `spent` is null
+    where it cannot be known. `level` is the highest of 50, 80, 95 and 100 % that the instance
+    knows of, `alerted` that of its last alert. With `excused` the cap does not hold it to this
+    limit until `until`.
+    """
+
+    period: Period
+    measure: Measure
+    most: Counter
+    currency: Label
+    spent: Counter | None
+    level: Counter
+    alerted: Counter
+    excused: bool
+    until: Time
+
+
+class BudgetView(Struct, frozen=True, kw_only=True):
+    """The budget of an instance, what it used of it, and the costs beside it.
+
+    `counters` is whether its owner lets counters out: without them nothing is measured, so there
+    is neither alert nor pause, and `note` says so. `note` also names what no limit of money counts.
+    `paused` is why the cap pauses it, or empty. `day` and `month` are what was used in them, null
+    where that is not known.
+    """
+
+    instance: Id
+    budget: Budget | None
+    limits: Annotated[tuple[LimitView, ...], Meta(max_length=LIMITS_MAX)]
+    counters: bool
+    paused: Reason
+    note: Reason
+    day: Used | None = None
+    month: Used | None = None
+    projection: CostMonth | None = None
+
+
+_BUDGET: Final = "/api/instances/{id}/budget"
+
+BUDGETS: Final = (
+    look("instance.budget", _BUDGET, BudgetView, "Its budget, and how far that is used up."),
+    followed(
+        "instance.set-budget", _BUDGET, BudgetSet, BudgetView,
+        "Limit what it may spend in a day and a month; `{}` removes the limits.", method="PUT",
+    ),
+    followed(
+        "instance.go-on", f"{_BUDGET}/go-on", InstanceOrder, InstanceView,
+        "Let it go on although its cap pauses it, until the day or month of the limit is over.",
+    ),
+)  # fmt: skip
