@@ -217,3 +217,29 @@ class Purged(NamedTuple):
 
     rows: int
     freed: Sequence[tuple[int, int]]
+
+
+class BrowserKey(Struct, frozen=True, kw_only=True):
+    """The public key of one browser of an account, or of a recovery code."""
+
+    account: str
+    id: str
+    name: str
+    kind: Literal["browser", "recovery"]
+    public_key: str
+    locked: str
+    created_ms: int
+    created_by: str
+    revoked_ms: int | None = None
+
+
+class SealedKey(Struct, frozen=True, kw_only=True):
+    """A content key of a node that is sealed to a browser; `node` is the node's id."""
+
+    account: str
+    browser: str
+    node: str
+    key_id: str
+    sealed: str
+    at_ms: int
+    by: str

@@ -56,6 +56,12 @@ wire.api.brains.LessonList
     next=""
 wire.api.brains.LessonView
     taken=false damaged=""
+wire.api.browser_keys.BrowserKeyCreate
+    kind="browser" locked="" account=""
+wire.api.browser_keys.BrowserKeyView
+    revoked_at=null locked=""
+wire.api.browser_keys.NodeBrowser
+    revoked_at=null locked="" copies=[]
 wire.api.call.Problem
     field="" fix="" operation="" detail=""
 wire.api.clawmetry.AccountAnswer

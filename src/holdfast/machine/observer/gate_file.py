@@ -235,6 +235,11 @@ class Gate:
             return f"{self._state.number}.{self._allowed}"
 
     @property
+    def node(self) -> str:
+        """Return the plane's id of this node, empty before it is pinned."""
+        return self._state.node
+
+    @property
     def pinned(self) -> bool:
         """Return whether a key of the plane is known."""
         with self._lock:

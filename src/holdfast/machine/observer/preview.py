@@ -139,11 +139,11 @@ def rendered(found: Sequence[ClassPreview]) -> str:
     for one in found:
         if one.samples:
             lines += ["", f"{one.content}, the beginning of some uploads:"]
-            lines += [f"  {_printable(sample)}" for sample in one.samples]
+            lines += [f"  {printable(sample)}" for sample in one.samples]
     return "\n".join(lines) + "\n"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text without what a terminal would obey."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 

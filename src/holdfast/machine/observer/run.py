@@ -24,6 +24,7 @@ from holdfast.machine.observer.collector import Collector, Program
 from holdfast.machine.observer.gate import Answer
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.heartbeat import Heart
+from holdfast.machine.observer.questions import Register
 from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
@@ -31,7 +32,7 @@ from holdfast.machine.observer.readers.openclaw_sqlite import SqliteTranscripts
 from holdfast.machine.observer.registration import PLATFORM, Registration
 from holdfast.machine.observer.sealing import Draw
 from holdfast.machine.observer.settings import Settings
-from holdfast.machine.observer.upload import Destination, Register, Uploader
+from holdfast.machine.observer.upload import Destination, Uploader
 
 _LOCK: Final = "observer.lock"
 

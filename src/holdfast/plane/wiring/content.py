@@ -11,6 +11,7 @@ from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.owner import Listener
 from holdfast.consent.views import NODE_VIEW
 from holdfast.content import limits
+from holdfast.content.browsers import BrowserCalls
 from holdfast.content.directory import Directory
 from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
@@ -34,6 +35,8 @@ from holdfast.telemetry.accept import Rejected, credentials, prove
 from holdfast.telemetry.long_poll import FullError, WakeHub
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Refusal
+from holdfast.wire.controller.calls import Controllers
+from holdfast.wire.controller.observing import ENROL
 
 _MB = 1_000_000
 
@@ -110,6 +113,8 @@ def make_content(
     consents: Consents,
     nodes: Nodes,
     machine_index: MachineIndex,
+    *,
+    controllers: Controllers,
 ) -> Content:
     """Make the stream; observers learn the key that verifies grants from its answers."""
     clock, log = core.clock, core.log
@@ -152,9 +157,17 @@ def make_content(
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
     )
+    browsers = BrowserCalls(
+        store,
+        directory,
+        enrol=lambda instance, order: controllers.call(instance, ENROL, body=order),
+        account_exists=account_exists(core),
+        default_account=LOCAL_ACCOUNT,
+        log=log,
+    )
     part = Part(
         name="content",
-        handlers={**senders.by_endpoint(), **people.by_endpoint()},
+        handlers={**senders.by_endpoint(), **people.by_endpoint(), **browsers.by_endpoint()},
         start=directory.load,
         vitals=observed.vital,
         troubles=observed.troubles,

@@ -89,7 +89,9 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
-    content = make_content(core, observed, consent.index, consent.nodes, machine_index)
+    content = make_content(
+        core, observed, consent.index, consent.nodes, machine_index, controllers=reach.controllers
+    )
     agents = make_agent_side(core, reach.controllers, people.access)
     fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
