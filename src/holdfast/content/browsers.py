@@ -129,7 +129,7 @@ class BrowserCalls:
             if one.id == call.path["id"]
         ]
         if not found:
-            raise calls.missing("browser's key", field="id")
+            raise calls.missing("browser", field="id")
         for one in found:
             await self._store.revoke_browser(one.account, one.id, call.now_ms)
         after = await self._find(found[0].account, found[0].id)
@@ -201,7 +201,7 @@ class BrowserCalls:
             at_ms=at_ms, by=by,
         )  # fmt: skip
         if not await self._store.add_sealed_key(copy):
-            raise calls.missing("browser's key", field="browser")
+            raise calls.missing("browser", field="browser")
 
     # -- a machine elsewhere
 
