@@ -250,3 +250,28 @@ def test_browser_and_machine_seal_and_open_alike(
         [told["code"].lower(), told["point"], told["locked"], sealed],
     )
     assert opened == ["samples", "refused"]
+
+
+def test_samples_are_asked_for_before_a_yes_and_opened_in_the_page(
+    browsers: list[Watched], plane: PlaneProcess, one: Observed
+) -> None:
+    first = browsers[0]
+    one.remember("SAMPLE-of-memory")
+    page = first.page
+    page.goto(f"{plane.url}/nodes/{one.node.id}")
+    page.get_by_role("button", name="Show samples").click()
+    expect(page.locator("#samples-state")).to_contain_text("does not open this node yet")
+    assert "previewed" not in plane.cli("consent", "receipts", one.node.id).stdout
+
+    first.made("Looking")
+    page.get_by_role("button", name="Have the instance's machine").click()
+    first.opens()
+    page.goto(f"{plane.url}/nodes/{one.node.id}")
+    page.get_by_role("button", name="Show samples").click()
+    shown = page.locator("#samples-shown")
+    expect(shown).to_contain_text("SAMPLE-of-memory", timeout=LONG_MS)
+    expect(shown).to_contain_text("memory: 1 items of 1 sources")
+    expect(page.locator("#samples-state")).to_contain_text("Nothing of it was stored")
+    assert "previewed" in plane.cli("consent", "receipts", one.node.id).stdout
+    assert "SAMPLE-of-memory" not in one.arrived(), "memory was not granted"
+    assert "SAMPLE-of-memory" not in first.texts()

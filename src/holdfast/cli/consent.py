@@ -55,8 +55,10 @@ from holdfast.wire.consent import (
     ContentClass,
     Document,
     Grant,
+    Preview,
     Receipt,
     SignedDocument,
+    Successor,
     counted,
 )
 from holdfast.wire.times import time_text
@@ -474,7 +476,7 @@ def _check(
         said = verify_one(document, public)
     except ValueError as error:
         return None, str(error)
-    if isinstance(said, Grant | Receipt) and bundle is not None and said.node != bundle.node:
+    if bundle is not None and not isinstance(said, Successor) and said.node != bundle.node:
         return said, f"it is of another node: {said.node}"
     return said, ""
 
@@ -491,6 +493,8 @@ def _said(said: Document | None, wrong: str) -> tuple[str, ...]:
         case Grant():
             named = ", ".join(said.classes) or "nothing"
             return (str(said.number), time_text(said.at_ms), "in force", named, "", "", wrong)
+        case Preview():
+            return (str(said.number), time_text(said.at_ms), "preview", "", "", "", wrong)
         case None:
             return ("", "", "NOT GENUINE", "", "", "", wrong)
         case other:

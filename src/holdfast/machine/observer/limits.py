@@ -121,6 +121,10 @@ LOG_FILES_MAX: Final = 5
 GZIP_BYTES_MIN: Final = 4_096
 """Smaller texts are not compressed before sealing (compat/clawmetry-daemon.md)."""
 
+SAMPLES_S: Final = 20.0
+"""How long files are read for the samples of a preview, which has a minute: of gigabytes the rest
+is not counted, and the page says so."""
+
 SAMPLES_MAX: Final = 3
 """Samples of a class that a preview prints."""
 

@@ -1,7 +1,8 @@
-"""The one way out: everything that leaves the node passes `Uploader.send` or `Uploader.ask`.
+"""The one way out: everything that leaves the node passes `Uploader`, or `Lines` without content.
 
 `send` takes content, typed and with its class; it asks the gate inside the transaction that queues
-it, and again right before each request. `ask` takes one of four small questions whose types are the
+it, and again right before each request. `send_samples` takes the samples of a signed preview, for
+which the gate is asked right before. `ask` takes one of a few small questions whose types are the
 whole of what they can carry. No other module of the observer may open a connection; an import
 rule and a house test hold that.
 
@@ -55,7 +56,9 @@ from holdfast.outbox.transaction import DROPPED, Transaction
 from holdfast.wire.api.browser_keys import (
     OBSERVER_BROWSERS_PATH,
     OBSERVER_COPIES_PATH,
+    OBSERVER_SAMPLES_PATH,
     ObserverCopy,
+    ObserverSamples,
 )
 from holdfast.wire.api.clawmetry import MAY_CHANGE
 from holdfast.wire.consent import CLASSES, ContentClass, Grant
@@ -101,6 +104,16 @@ class Envelope(Struct, frozen=True, kw_only=True):
         """Return the event id of the row: the same for the same content of the same place."""
         digest = digest_of(self.event_ids)
         return f"{self.content}:{self.endpoint}:{self.stream}:{self.start}:{digest}"
+
+
+class Samples(Struct, frozen=True, kw_only=True):
+    """Samples on their way out, for one signed preview; they pass no queue, and leave once.
+
+    `sealed` is sealed as content is, and that to the key of the page that asked.
+    """
+
+    number: int
+    sealed: str
 
 
 def digest_of(event_ids: Sequence[Name]) -> str:
@@ -425,6 +438,21 @@ class Uploader:
             return self._gate.may_send(known, since_ms=self._held_from_ms(known))
 
         return self._lines.exchange("content", "POST", path, item.payload.encode(), allowed=allowed)
+
+    def send_samples(self, samples: Samples) -> Reply:
+        """Send the samples of a preview, if the gate lets them out at this moment: one try."""
+        known = self._destination()
+        node = "" if known is None else known.node
+        body = ObserverSamples(node_id=node, number=samples.number, sealed=samples.sealed)
+
+        def allowed() -> bool:
+            return self._gate.may_preview(samples.number)
+
+        path = OBSERVER_SAMPLES_PATH
+        try:
+            return self._lines.exchange("samples", "POST", path, _encode(body), allowed=allowed)
+        finally:
+            self._gate.end_preview()
 
     # ------------------------------------------------------------------ questions
 

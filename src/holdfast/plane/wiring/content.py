@@ -21,6 +21,7 @@ from holdfast.content.node_calls import NodeCalls
 from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
+from holdfast.content.samples import SampleCalls
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
 from holdfast.plane.settings import Settings
@@ -165,14 +166,21 @@ def make_content(
         default_account=LOCAL_ACCOUNT,
         log=log,
     )
+    samples = SampleCalls(directory, consents, clock=clock)
     part = Part(
         name="content",
-        handlers={**senders.by_endpoint(), **people.by_endpoint(), **browsers.by_endpoint()},
+        handlers={
+            **senders.by_endpoint(),
+            **people.by_endpoint(),
+            **browsers.by_endpoint(),
+            **samples.by_endpoint(),
+        },
         start=directory.load,
         vitals=observed.vital,
         troubles=observed.troubles,
         jobs=(
             every("content.flush", directory.flush, limits.FLUSH_S, log, first_s=limits.FLUSH_S),
+            every("content.samples", samples.purge, limits.FLUSH_S, log, first_s=limits.FLUSH_S),
             every("content.purge", flow.purge, HOUR_S, log),
         ),
         on_commit=(follow_consent(senders.consent_changed),),

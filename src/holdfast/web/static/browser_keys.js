@@ -123,6 +123,12 @@ export async function makeKey() {
   return myKey();
 }
 
+// A key pair of one page, which is gone with it.
+export async function makePageKey() {
+  const pair = await crypto.subtle.generateKey(CURVE, false, ["deriveBits"]);
+  return { privateKey: pair.privateKey, point: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };
+}
+
 export const forgetKey = () => inStore("readwrite", (store) => store.delete(MINE));
 
 // ---- sealed to a key pair: point of a passing key | nonce | AES-GCM

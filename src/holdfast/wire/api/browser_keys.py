@@ -11,12 +11,14 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import ACCOUNT, Id, Label, Param, Time, look, order
+from holdfast.wire.api.endpoint import ACCOUNT, Counter, Id, Label, Param, Time, look, order
 from holdfast.wire.browser_keys import COPY_BYTES_MAX, KEY_ID_PATTERN
 from holdfast.wire.limits import (
     BROWSER_COPIES_MAX,
     BROWSER_KEYS_MAX,
+    NODE_BODY_BYTES_MAX,
     PAGE_ITEMS_MAX,
+    SAMPLES_CHARS_MAX,
     TEXT_MAX,
 )
 
@@ -26,6 +28,7 @@ PublicKey = Annotated[str, Meta(min_length=86, max_length=88, pattern=_B64)]
 Copy = Annotated[str, Meta(min_length=1, max_length=(COPY_BYTES_MAX * 4 + 2) // 3, pattern=_B64)]
 KeyId = Annotated[str, Meta(pattern=rf"^{KEY_ID_PATTERN}$", max_length=16)]
 Locked = Annotated[str, Meta(max_length=512, pattern=_B64)]
+Samples = Annotated[str, Meta(max_length=SAMPLES_CHARS_MAX, pattern=_B64)]
 Fingerprint = Annotated[str, Meta(min_length=1, max_length=64)]
 Kind = Literal["browser", "recovery"]
 
@@ -129,6 +132,25 @@ class ObserverCopy(Struct, frozen=True, kw_only=True):
     sealed: Copy
 
 
+class ObserverSamples(Struct, frozen=True, kw_only=True):
+    """Samples that a signed preview lets out: sealed as content is, and that to the page's key."""
+
+    node_id: Label
+    number: Counter
+    sealed: Samples
+
+
+class SamplesView(Struct, frozen=True, kw_only=True):
+    """Samples of a node, while the plane carries them: in memory, for a minute.
+
+    `asked` is true while a preview holds; without it and without `sealed` none will come.
+    """
+
+    asked: bool
+    number: Counter = 0
+    sealed: Samples = ""
+
+
 class Carried(Struct, frozen=True, kw_only=True):
     """The copy is stored."""
 
@@ -139,6 +161,7 @@ _NODE: Final = Param("node_id", r"[^\x00-\x1f]{1,128}", "The node's own name.")
 _OF_NODE: Final = "/api/nodes/{id}/sealed-keys"
 OBSERVER_BROWSERS_PATH: Final = "/api/observer/browser-keys"
 OBSERVER_COPIES_PATH: Final = "/api/observer/sealed-keys"
+OBSERVER_SAMPLES_PATH: Final = "/api/observer/samples"
 
 BROWSER_KEYS: Final = (
     look(
@@ -167,6 +190,15 @@ BROWSER_KEYS: Final = (
         "sealed-key.by-machine", f"{_OF_NODE}/by-machine", EnrolByMachine, Carried,
         "Have an instance's machine seal its content key to the browser of a fingerprint.",
         statuses=(201, 409),
+    ),
+    look(
+        "samples.get", "/api/nodes/{id}/samples", SamplesView,
+        "The samples that a preview let out, as the node sealed them.",
+    ),
+    order(
+        "observer.samples", OBSERVER_SAMPLES_PATH, ObserverSamples, Carried,
+        "A node hands over the samples that a signed preview asks for: once, and in its minute.",
+        scope="node", statuses=(200, 403, 409), body_bytes_max=NODE_BODY_BYTES_MAX, mutates=False,
     ),
     look(
         "observer.browsers", OBSERVER_BROWSERS_PATH, ObserverBrowsers,

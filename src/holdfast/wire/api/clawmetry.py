@@ -156,6 +156,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     grant: SignedDocument | None = None
     keys: Annotated[tuple[SignedDocument, ...], Meta(max_length=SUCCESSORS_MAX)] = ()
     node: Label = ""
+    preview: SignedDocument | None = None
 
 
 class WakeAnswer(Struct, frozen=True, kw_only=True):
