@@ -159,7 +159,7 @@ def test_a_key_that_the_plane_exchanged_is_never_sealed_to(
     browsers: list[Watched], one: Observed
 ) -> None:
     first, second, _ = browsers
-    first.made("Trusted")
+    fingerprint = first.made("Trusted")
     first.page.get_by_role("button", name="Have the instance's machine").click()
     first.opens()
     wanted = second.made("Waiting")
@@ -187,7 +187,8 @@ def test_a_key_that_the_plane_exchanged_is_never_sealed_to(
     first.page.get_by_role("button", name="Enrol it").click()
     told = first.page.locator("#toasts")
     expect(told).to_contain_text("gave another key for that fingerprint", timeout=LONG_MS)
-    assert not [r for r in first.sent if r.url.endswith("/sealed-keys") and r.method == "POST"]
+    sealed_to = [one for one in first.sent if one.method == "POST" and "sealed-keys" in one.url]
+    assert [one.post_data_json for one in sealed_to] == [{"fingerprint": fingerprint}]
 
 
 def test_an_agent_enrols_nobody_with_all_that_it_can_read(

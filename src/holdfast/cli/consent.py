@@ -47,7 +47,13 @@ from holdfast.wire.api.consent import (
     SigningKeys,
 )
 from holdfast.wire.api.operations import Pending
-from holdfast.wire.browser_keys import fingerprint_of, id_of, point_of, read_fingerprint
+from holdfast.wire.browser_keys import (
+    KeyFormError,
+    fingerprint_of,
+    id_of,
+    point_of,
+    read_fingerprint,
+)
 from holdfast.wire.consent import (
     CLASS_TEXTS,
     CLASSES,
@@ -344,7 +350,7 @@ def revoke_browser(
     """Revoke a browser's key: what is sealed to it is deleted, what it opened it keeps."""
     try:
         browser = id_of(read_fingerprint(fingerprint))
-    except ValueError as error:
+    except KeyFormError as error:
         fail(f"FINGERPRINT: {error}", code=EXIT_USAGE)
     done: BrowserKeyView = connect().call("browser-key.revoke", path={"id": browser})
     if as_json:

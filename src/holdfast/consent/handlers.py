@@ -36,7 +36,7 @@ from holdfast.wire.api.consent import (
     ReceiptList,
     SigningKeys,
 )
-from holdfast.wire.browser_keys import point_of
+from holdfast.wire.browser_keys import KeyFormError, point_of
 from holdfast.wire.consent import (
     INTENT_CLASSES,
     TEXT_VERSION,
@@ -252,7 +252,7 @@ class NodeCalls:
         body: PreviewAsk = call.body
         try:
             point_of(body.public_key)
-        except ValueError as error:
+        except KeyFormError as error:
             text = f"public_key: {error}"
             raise Refusal(400, "bad_field", text, field="public_key") from None
         event = events.PreviewAsked(

@@ -32,7 +32,13 @@ from holdfast.wire.api.browser_keys import (
     SealedCopyAdd,
 )
 from holdfast.wire.api.call import Call, Refusal, Reply
-from holdfast.wire.browser_keys import fingerprint_of, id_of, point_of, read_fingerprint
+from holdfast.wire.browser_keys import (
+    KeyFormError,
+    fingerprint_of,
+    id_of,
+    point_of,
+    read_fingerprint,
+)
 from holdfast.wire.controller.calls import ControllerError, refusal_of
 from holdfast.wire.controller.observing import EnrolAnswer, EnrolOrder
 from holdfast.wire.limits import BROWSER_KEYS_MAX, PAGE_ITEMS_MAX
@@ -173,7 +179,7 @@ class BrowserCalls:
             raise Refusal(409, "not_an_instance", text, fix=fix)
         try:
             fingerprint = read_fingerprint(body.fingerprint)
-        except ValueError as error:
+        except KeyFormError as error:
             raise Refusal(400, "bad_field", f"fingerprint: {error}", field="fingerprint") from None
         browser = next(
             (one for one in await self._in_force(node.account) if one.id == id_of(fingerprint)),
@@ -242,7 +248,7 @@ class BrowserCalls:
 def _point(text: str) -> bytes:
     try:
         return point_of(text)
-    except ValueError as error:
+    except KeyFormError as error:
         raise Refusal(400, "bad_field", f"public_key: {error}", field="public_key") from None
 
 

@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from holdfast.wire.browser_keys import CONTENT_KEY, fingerprint_of, point_of, read_fingerprint
+from holdfast.wire.browser_keys import (
+    CONTENT_KEY,
+    KeyFormError,
+    fingerprint_of,
+    point_of,
+    read_fingerprint,
+)
 from holdfast.wire.consent import to_base64url
 
 _KEY_SIZES: Final = (16, 24, 32)
@@ -86,12 +92,12 @@ def sealed_content_key(key: bytes, node: str, public_key: str, fingerprint: str)
     """
     try:
         wanted = read_fingerprint(fingerprint)
-    except ValueError as error:
+    except KeyFormError as error:
         text = f"fingerprint: {error}"
         raise EnrolError("wrong_fingerprint", text, field="fingerprint") from None
     try:
         point = point_of(public_key)
-    except ValueError as error:
+    except KeyFormError as error:
         text = f"public_key: {error}"
         raise EnrolError("invalid_public_key", text, field="public_key") from None
     if fingerprint_of(point) != wanted:

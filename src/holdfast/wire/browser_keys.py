@@ -35,13 +35,19 @@ COPY_BYTES_MAX: Final = POINT_BYTES + 12 + 32 + 16
 """A sealed content key: a passing point, a nonce, the key and a tag."""
 
 
+class KeyFormError(ValueError):
+    """A text is no public key, or no fingerprint; it says what is wanted."""
+
+
 def point_of(text: str) -> bytes:
-    """Return a public key's point; raise ValueError for what has not the form of one."""
-    raw = from_base64url(text)
-    if len(raw) != POINT_BYTES or raw[0] != _UNCOMPRESSED:
-        raise ValueError("want an uncompressed point of P-256 as base64url")
-    if to_base64url(raw) != text:
-        raise ValueError("want base64url in its one form")
+    """Return a public key's point; raise KeyFormError for what has not the form of one."""
+    try:
+        raw = from_base64url(text)
+    except ValueError:
+        raw = b""
+    # A text that decodes to the same bytes as another is no second form of a key.
+    if len(raw) != POINT_BYTES or raw[0] != _UNCOMPRESSED or to_base64url(raw) != text:
+        raise KeyFormError("want an uncompressed point of P-256 as base64url")
     return raw
 
 
@@ -52,13 +58,13 @@ def fingerprint_of(point: bytes) -> str:
 
 
 def read_fingerprint(text: str) -> str:
-    """Return a typed fingerprint in its one form; raise ValueError for any other text.
+    """Return a typed fingerprint in its one form; raise KeyFormError for any other text.
 
     Case, spaces and hyphens do not matter.
     """
     digits = re.sub(r"[\s-]", "", text).upper()
     if not _FINGERPRINT.fullmatch(digits):
-        raise ValueError("want five groups of four letters, as the browser shows them")
+        raise KeyFormError("want five groups of four letters, as the browser shows them")
     return "-".join(digits[at : at + _GROUP] for at in range(0, _DIGITS, _GROUP))
 
 

@@ -62,6 +62,8 @@ wire.api.browser_keys.BrowserKeyView
     revoked_at=null locked=""
 wire.api.browser_keys.NodeBrowser
     revoked_at=null locked="" copies=[]
+wire.api.browser_keys.SamplesView
+    number=0 sealed=""
 wire.api.call.Problem
     field="" fix="" operation="" detail=""
 wire.api.clawmetry.AccountAnswer
@@ -76,7 +78,7 @@ wire.api.clawmetry.Heartbeat
     browser_actions_today=null unique_tools_today=null messages_today=null node_meta=null
     cache_pushes=null
 wire.api.clawmetry.HeartbeatAnswer
-    plan="free" pending_queries=[] grant=null keys=[] node=""
+    plan="free" pending_queries=[] grant=null keys=[] node="" preview=null
 wire.api.clawmetry.NodeAnswer
     accepted=1 error="" message=""
 wire.api.clawmetry.NodeProblem
@@ -342,6 +344,8 @@ wire.consent.Grant
     until_ms=0
 wire.consent.Receipt
     reason="" until_ms=0 deleted={}
+wire.consent.Standing
+    preview=null preview_number=0
 wire.controller.agent.ConfigState
     state="" etag="" reason=""
 wire.controller.agent.GatewayStatus

@@ -14,8 +14,8 @@ CHANGES_NOTHING = {
     "controller.intent",
     "gradata.activation", "gradata.connect", "gradata.corpus", "gradata.correct",
     "gradata.manifest", "gradata.metrics", "gradata.push", "gradata.rules", "gradata.sync",
-    "ingest.batch", "ingest.verdicts", "instance.open", "observer.copy", "rehearse.dry-run",
-    "rehearse.explain", "rehearse.replay", "rehearse.what-if",
+    "ingest.batch", "ingest.verdicts", "instance.open", "observer.copy", "observer.samples",
+    "rehearse.dry-run", "rehearse.explain", "rehearse.replay", "rehearse.what-if",
 }  # fmt: skip
 """Rows that are sent, and are no order of a person: they need no idempotency key."""
 

@@ -17,7 +17,13 @@ from holdfast.machine.observer.questions import AskBrowsers
 from holdfast.machine.observer.registration import Config
 from holdfast.machine.observer.upload import Lines, Reply
 from holdfast.wire.api.browser_keys import ObserverBrowser, ObserverBrowsers, ObserverCopy
-from holdfast.wire.browser_keys import fingerprint_of, id_of, point_of, read_fingerprint
+from holdfast.wire.browser_keys import (
+    KeyFormError,
+    fingerprint_of,
+    id_of,
+    point_of,
+    read_fingerprint,
+)
 
 _OK: Final = 200
 _BROWSERS: Final = msgspec.json.Decoder(ObserverBrowsers)
@@ -61,7 +67,7 @@ class Enrolment:
         """Seal the content key to the browser of a fingerprint; return its name, or EnrolError."""
         try:
             fingerprint = read_fingerprint(typed)
-        except ValueError as error:
+        except KeyFormError as error:
             raise EnrolError("wrong_fingerprint", f"FINGERPRINT: {error}") from None
         found = next((one for one in self.browsers() if one.fingerprint == fingerprint), None)
         if found is None:

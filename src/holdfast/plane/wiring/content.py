@@ -11,7 +11,6 @@ from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.owner import Listener
 from holdfast.consent.views import NODE_VIEW
 from holdfast.content import limits
-from holdfast.content.browsers import BrowserCalls
 from holdfast.content.directory import Directory
 from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
@@ -21,7 +20,6 @@ from holdfast.content.node_calls import NodeCalls
 from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
-from holdfast.content.samples import SampleCalls
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
 from holdfast.plane.settings import Settings
@@ -36,8 +34,6 @@ from holdfast.telemetry.accept import Rejected, credentials, prove
 from holdfast.telemetry.long_poll import FullError, WakeHub
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Refusal
-from holdfast.wire.controller.calls import Controllers
-from holdfast.wire.controller.observing import ENROL
 
 _MB = 1_000_000
 
@@ -114,8 +110,6 @@ def make_content(
     consents: Consents,
     nodes: Nodes,
     machine_index: MachineIndex,
-    *,
-    controllers: Controllers,
 ) -> Content:
     """Make the stream; observers learn the key that verifies grants from its answers."""
     clock, log = core.clock, core.log
@@ -158,29 +152,14 @@ def make_content(
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
     )
-    browsers = BrowserCalls(
-        store,
-        directory,
-        enrol=lambda instance, order: controllers.call(instance, ENROL, body=order),
-        account_exists=account_exists(core),
-        default_account=LOCAL_ACCOUNT,
-        log=log,
-    )
-    samples = SampleCalls(directory, consents, clock=clock)
     part = Part(
         name="content",
-        handlers={
-            **senders.by_endpoint(),
-            **people.by_endpoint(),
-            **browsers.by_endpoint(),
-            **samples.by_endpoint(),
-        },
+        handlers={**senders.by_endpoint(), **people.by_endpoint()},
         start=directory.load,
         vitals=observed.vital,
         troubles=observed.troubles,
         jobs=(
             every("content.flush", directory.flush, limits.FLUSH_S, log, first_s=limits.FLUSH_S),
-            every("content.samples", samples.purge, limits.FLUSH_S, log, first_s=limits.FLUSH_S),
             every("content.purge", flow.purge, HOUR_S, log),
         ),
         on_commit=(follow_consent(senders.consent_changed),),

@@ -26,6 +26,7 @@ from holdfast.plane.wiring import clouds as where
 from holdfast.plane.wiring.about import about_part, home_part
 from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
+from holdfast.plane.wiring.browser_keys import browser_keys_part
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
 from holdfast.plane.wiring.consent import ConsentMade, make_consent
@@ -89,9 +90,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
-    content = make_content(
-        core, observed, consent.index, consent.nodes, machine_index, controllers=reach.controllers
-    )
+    content = make_content(core, observed, consent.index, consent.nodes, machine_index)
     agents = make_agent_side(core, reach.controllers, people.access)
     fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
@@ -116,6 +115,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         check_ins.part,
         brains.part,
         content.part,
+        browser_keys_part(core, observed, consent.index, reach.controllers),
         intents_part(core, consent.nodes, machine_index),
         content.costs.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),

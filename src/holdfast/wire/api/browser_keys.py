@@ -26,7 +26,7 @@ _B64: Final = r"^[A-Za-z0-9_-]*$"
 PublicKey = Annotated[str, Meta(min_length=86, max_length=88, pattern=_B64)]
 """An uncompressed point of P-256 as base64url."""
 Copy = Annotated[str, Meta(min_length=1, max_length=(COPY_BYTES_MAX * 4 + 2) // 3, pattern=_B64)]
-KeyId = Annotated[str, Meta(pattern=rf"^{KEY_ID_PATTERN}$", max_length=16)]
+KeyId = Annotated[str, Meta(pattern=rf"^{KEY_ID_PATTERN}$", min_length=16, max_length=16)]
 Locked = Annotated[str, Meta(max_length=512, pattern=_B64)]
 Samples = Annotated[str, Meta(max_length=SAMPLES_CHARS_MAX, pattern=_B64)]
 Fingerprint = Annotated[str, Meta(min_length=1, max_length=64)]
