@@ -35,7 +35,7 @@ from holdfast.wire.consent import to_base64url
 
 _KEY_SIZES: Final = (16, 24, 32)
 _OPENED_BY_BROWSERS: Final = (16, 32)
-"""No browser but Firefox has AES with 24 bytes."""
+"""Chromium has no AES with 24 bytes."""
 _NONCE_BYTES: Final = 12
 _SEAL_BYTES: Final = 32
 _ID_OF: Final = b"holdfast content key id 1"
