@@ -8,8 +8,8 @@ from holdfast.wire.controller.table import ROUTES
 CHANGES_NOTHING = {
     "clawmetry.alert", "clawmetry.approval", "clawmetry.assistant", "clawmetry.auth",
     "clawmetry.autonomy", "clawmetry.cache", "clawmetry.evaluate", "clawmetry.events",
-    "clawmetry.heartbeat", "clawmetry.ingest", "clawmetry.intent", "clawmetry.logs",
-    "clawmetry.memory", "clawmetry.register", "clawmetry.sessions", "clawmetry.shared-trace",
+    "clawmetry.files", "clawmetry.heartbeat", "clawmetry.ingest", "clawmetry.intent",
+    "clawmetry.logs", "clawmetry.memory", "clawmetry.register", "clawmetry.sessions", "clawmetry.shared-trace",
     "clawmetry.snapshot", "clawmetry.stream", "clawmetry.trial", "controller.checkin",
     "controller.intent",
     "gradata.activation", "gradata.connect", "gradata.corpus", "gradata.correct",

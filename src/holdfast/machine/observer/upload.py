@@ -63,7 +63,7 @@ from holdfast.wire.api.browser_keys import (
 from holdfast.wire.api.clawmetry import MAY_CHANGE
 from holdfast.wire.consent import CLASSES, ContentClass, Grant
 
-Endpoint: TypeAlias = Literal["events", "logs", "memory", "sessions", "cron", "days"]
+Endpoint: TypeAlias = Literal["events", "logs", "memory", "sessions", "cron", "days", "files"]
 
 PATHS: Final[dict[Endpoint, str]] = {
     "events": "/ingest/events",
@@ -72,6 +72,7 @@ PATHS: Final[dict[Endpoint, str]] = {
     "sessions": "/ingest/sessions",
     "cron": "/api/ingest",
     "days": "/ingest/autonomy",
+    "files": "/ingest/files",
 }
 """Where a body goes (compat/clawmetry-daemon.md)."""
 
