@@ -47,6 +47,7 @@ ALLOWANCES = (
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/settings.py", ("environment",), "read here, once"),
     Allowance("machine/controller/wiring.py", ("chance",), "makes what the rest is given"),
+    Allowance("machine/content_key.py", ("chance",), "nonces, where the passing key is drawn too"),
     Allowance("machine/observer/__main__.py", ("chance",), "entry point; makes nonces and keys"),
     Allowance("machine/observer/settings.py", ("environment",), "read here, once"),
     Allowance("machine/agents/openclaw/install.py", ("clock",), "waits for npm and shows how long"),

@@ -38,7 +38,7 @@ ALLOWED: Final = {
     "machine/controller/boot.py Boot._configure": "our own text about an agent that is unknown",
     "machine/controller/pairing/openclaw/device_repair.py _explain": "json's: a place in a file",
     "machine/observer/gate_file.py Gate._read": "our own text about the gate's file",
-    "machine/observer/upload.py Uploader._exchange": "our own text about an address",
+    "machine/observer/upload.py Lines.exchange": "our own text about an address",
     "machine/controller/settings.py _url": "our own text about a URL, which does not quote it",
     "pairing/handlers.py PairingCalls.set_policy": "our own text, to who sent the policy",
     "plane/backup/manifest.py decode_manifest": "msgspec's: a type and a path in the manifest",

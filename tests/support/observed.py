@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 
+from holdfast.machine.content_key import key_of
 from holdfast.machine.controller.observing.process import MODULE
-from holdfast.machine.observer.sealing import Sealer, key_of
+from holdfast.machine.observer.sealing import Sealer
 from holdfast.wire.api.consent import NodeConsent
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, cmdline, processes_of, until

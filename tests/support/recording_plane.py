@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from holdfast.machine.content_key import key_of
 from holdfast.machine.observer import limits
-from holdfast.machine.observer.sealing import Sealer, key_of
+from holdfast.machine.observer.sealing import Sealer
 from holdfast.wire.consent import CLASSES, ContentClass, SignedDocument
 from tests.support.consent_signer import NODE, Signer, to_json
 from tests.support.patience import patience

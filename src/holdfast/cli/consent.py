@@ -27,6 +27,12 @@ from holdfast.cli.output import (
 from holdfast.cli.tables import Column
 from holdfast.disk.durable_file import write_file
 from holdfast.kernel.failure import reason
+from holdfast.wire.api.browser_keys import (
+    BrowserKeyView,
+    Carried,
+    EnrolByMachine,
+    NodeBrowsers,
+)
 from holdfast.wire.api.consent import (
     ConsentDetail,
     ConsentGrant,
@@ -41,6 +47,13 @@ from holdfast.wire.api.consent import (
     SigningKeys,
 )
 from holdfast.wire.api.operations import Pending
+from holdfast.wire.browser_keys import (
+    KeyFormError,
+    fingerprint_of,
+    id_of,
+    point_of,
+    read_fingerprint,
+)
 from holdfast.wire.consent import (
     CLASS_TEXTS,
     CLASSES,
@@ -48,8 +61,10 @@ from holdfast.wire.consent import (
     ContentClass,
     Document,
     Grant,
+    Preview,
     Receipt,
     SignedDocument,
+    Successor,
     counted,
 )
 from holdfast.wire.times import time_text
@@ -81,6 +96,14 @@ _OF_NODE: Final = (
     Column("until", drop=3),
     Column("older content", drop=2),
     Column("contains", drop=1, least=20),
+)
+_BROWSERS: Final = (
+    Column("fingerprint"),
+    Column("name"),
+    Column("kind", drop=2),
+    Column("opens"),
+    Column("enrolled by", drop=1),
+    Column("made", drop=3),
 )
 _RECEIPTS: Final = (
     Column("number"),
@@ -283,6 +306,60 @@ def _row(one: ConsentReceipt) -> tuple[str, ...]:
 
 
 @app.command()
+def browsers(name: Name, as_json: bool = JSON_OPTION) -> None:
+    """List the browsers of a node's account, with fingerprints, and which open what it sealed."""
+    plane = connect()
+    found: NodeBrowsers = plane.call("sealed-key.list", path={"id": _resolve(plane, name)})
+    rows = (
+        (
+            # Made here, of the key that the plane gives: the same as the browser shows.
+            fingerprint_of(point_of(one.public_key)),
+            one.name,
+            one.kind,
+            ", ".join(copy.key_id for copy in one.copies) or "nothing",
+            one.copies[0].by if one.copies else "",
+            ago(one.created_at),
+        )
+        for one in found.items
+    )
+    show_list(found.items, _BROWSERS, rows, empty="No browser has a key here.", as_json=as_json)
+
+
+@app.command()
+def enroll(
+    name: Name,
+    fingerprint: Annotated[str, typer.Argument(help="As the browser shows it.")],
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Have an instance's machine seal its content key to the browser with this fingerprint."""
+    plane = connect()
+    path = {"id": _resolve(plane, name)}
+    body = EnrolByMachine(fingerprint=fingerprint)
+    done: Carried = plane.call("sealed-key.by-machine", path=path, body=body)
+    if as_json:
+        show_json(done)
+    else:
+        say("Its machine sealed the content key to that browser.")
+
+
+@app.command("revoke-browser")
+def revoke_browser(
+    fingerprint: Annotated[str, typer.Argument(help="As `holdfast consent browsers` lists it.")],
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Revoke a browser's key: what is sealed to it is deleted, what it opened it keeps."""
+    try:
+        browser = id_of(read_fingerprint(fingerprint))
+    except KeyFormError as error:
+        fail(f"FINGERPRINT: {error}", code=EXIT_USAGE)
+    done: BrowserKeyView = connect().call("browser-key.revoke", path={"id": browser})
+    if as_json:
+        show_json(done)
+    else:
+        say(f"Revoked {done.name}.")
+
+
+@app.command()
 def keys(
     export: Annotated[
         Path | None, typer.Option(help="Write them into this new file, for `verify --key`.")
@@ -405,7 +482,7 @@ def _check(
         said = verify_one(document, public)
     except ValueError as error:
         return None, str(error)
-    if isinstance(said, Grant | Receipt) and bundle is not None and said.node != bundle.node:
+    if bundle is not None and not isinstance(said, Successor) and said.node != bundle.node:
         return said, f"it is of another node: {said.node}"
     return said, ""
 
@@ -422,6 +499,8 @@ def _said(said: Document | None, wrong: str) -> tuple[str, ...]:
         case Grant():
             named = ", ".join(said.classes) or "nothing"
             return (str(said.number), time_text(said.at_ms), "in force", named, "", "", wrong)
+        case Preview():
+            return (str(said.number), time_text(said.at_ms), "preview", "", "", "", wrong)
         case None:
             return ("", "", "NOT GENUINE", "", "", "", wrong)
         case other:

@@ -31,6 +31,7 @@ NOUNS: Final = {
     "budget": "holdfast.cli.budget:app",
     "pairing": "holdfast.cli.pairing:app",
     "consent": "holdfast.cli.consent:app",
+    "observer": "holdfast.cli.observer:app",
     "agents": "holdfast.cli.agents:app",
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",

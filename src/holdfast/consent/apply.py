@@ -42,8 +42,10 @@ from holdfast.wire.consent import (
     CLASSES,
     DOCUMENT_VERSION,
     INTENT_CLASSES,
+    PREVIEW_MS,
     ContentClass,
     Grant,
+    Preview,
     Receipt,
 )
 from holdfast.wire.limits import RECEIPTS_MAX, VIEW_STEP_MS
@@ -240,6 +242,42 @@ def _to_delete(
     return replace(state, deletions=(*begun, fresh), serial=fresh.serial)
 
 
+def _previewed(state: Node, event: events.PreviewAsked, at: At) -> Verdict[Node]:
+    """Let samples out once; one at a time, so that its receipts never displace all others."""
+    if state.closed_ms:
+        return Refused("node_closed", f"the node is closed: {_GONE}")
+    if not may_grant(state, event.credential):
+        text = "the agent may have read this credential; the owner opens the dashboard"
+        return Refused(CANNOT_GRANT, text)
+    if at.now_ms < state.preview_until_ms:
+        return Refused("preview_running", "samples of it were asked for in the last minute")
+    if (wait := blocked(state, ())) is not None:
+        return wait
+    until_ms = at.now_ms + PREVIEW_MS
+    receipt = Receipt(
+        version=DOCUMENT_VERSION,
+        node=state.node,
+        number=state.number + 1,
+        act="previewed",
+        classes=CLASSES,
+        at_ms=at.now_ms,
+        by=event.by,
+        credential=event.credential,
+        text_version="",
+        until_ms=until_ms,
+    )
+    preview = Preview(
+        version=DOCUMENT_VERSION,
+        node=state.node,
+        number=state.number + 2,
+        public_key=event.public_key,
+        at_ms=at.now_ms,
+        until_ms=until_ms,
+    )
+    state = replace(state, preview=None, preview_until_ms=until_ms)
+    return Applied(_with_document(_with_document(state, receipt, at), preview, at))
+
+
 def _expired(state: Node, event: events.ConsentExpired, at: At) -> Verdict[Node]:
     classes = ordered(each for each in granted(state) if each in event.classes)
     if not classes:
@@ -361,7 +399,7 @@ def _documented(
 
 
 def _with_grant(state: Node, at: At) -> Node:
-    """Add the grant of what holds now, in place of one that is not signed yet.
+    """Add the grant of what holds now, in place of one that is not signed yet; a preview ends.
 
     One document has one end and one oldest content: of several classes, those that let out least.
     """
@@ -377,10 +415,10 @@ def _with_grant(state: Node, at: At) -> Node:
         until_ms=min(ends, default=0),
     )
     receipts = tuple(one for one in state.unsigned if isinstance(one.document, Receipt))
-    return _with_document(replace(state, unsigned=receipts), grant, at)
+    return _with_document(replace(state, unsigned=receipts, preview=None), grant, at)
 
 
-def _with_document(state: Node, document: Grant | Receipt, at: At) -> Node:
+def _with_document(state: Node, document: Grant | Receipt | Preview, at: At) -> Node:
     fresh = Unsigned(number=document.number, document=document, next_ms=at.now_ms)
     return replace(state, number=fresh.number, unsigned=(*state.unsigned, fresh))
 
@@ -419,6 +457,8 @@ def _signed(state: Node, event: events.DocumentSigned, _at: At) -> Verdict[Node]
     state = replace(state, unsigned=left)
     if isinstance(known.document, Grant):
         return Applied(replace(state, grant=event.document, grant_number=event.number))
+    if isinstance(known.document, Preview):
+        return Applied(replace(state, preview=Kept(event.number, event.document)))
     kept = (*state.receipts, Kept(event.number, event.document))
     over, kept = kept[:-RECEIPTS_MAX], kept[-RECEIPTS_MAX:]
     touched = (SELF, str(event.number), *(str(one.number) for one in over))
@@ -486,6 +526,7 @@ _FOLDS: Final[dict[type, Callable[[Node, Any, At], Verdict[Node]]]] = {
     events.ConsentGranted: _granted,
     events.ConsentRevoked: _revoked,
     events.ConsentExpired: _expired,
+    events.PreviewAsked: _previewed,
     events.NumberSeen: _number_seen,
     events.PlaneRestored: _restored,
     events.KeyReplaced: _key_replaced,

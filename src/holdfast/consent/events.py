@@ -62,6 +62,15 @@ class ConsentRevoked(Struct, frozen=True, kw_only=True, tag="ConsentRevoked", gc
     reason: str = ""
 
 
+class PreviewAsked(Struct, frozen=True, kw_only=True, tag="ConsentPreviewAsked", gc=False):
+    """Somebody asks for samples, sealed to the public key of their page."""
+
+    by: str
+    credential: str
+    public_key: str
+    address: str = ""
+
+
 class NumberSeen(Struct, frozen=True, tag="ConsentNumberSeen", gc=False):
     """The node names a document number above the last one here: what it knows is newer."""
 
@@ -140,6 +149,7 @@ Request: TypeAlias = (
     | IntentShown
     | ConsentGranted
     | ConsentRevoked
+    | PreviewAsked
     | NumberSeen
     | PlaneRestored
     | KeyReplaced

@@ -31,10 +31,12 @@ from holdfast.wire.api.consent import (
     ConsentList,
     ConsentRevoke,
     IntentTaken,
+    PreviewAsk,
     ReceiptBundle,
     ReceiptList,
     SigningKeys,
 )
+from holdfast.wire.browser_keys import KeyFormError, point_of
 from holdfast.wire.consent import (
     INTENT_CLASSES,
     TEXT_VERSION,
@@ -78,6 +80,7 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
         "consent.grant": made.grant,
         "consent.revoke": made.revoke,
         "consent.intent": made.intent,
+        "consent.preview": made.preview,
         "consent.receipts": made.receipts,
         "consent.export": made.export,
         "consent.history": made.history,
@@ -244,9 +247,23 @@ class NodeCalls:
         )
         return await self._decide(call, event)
 
-    async def _decide(
-        self, call: Call, event: events.ConsentGranted | events.ConsentRevoked
-    ) -> Reply:
+    async def preview(self, call: Call) -> Reply:
+        """Let samples out once, for the key of a page."""
+        body: PreviewAsk = call.body
+        try:
+            point_of(body.public_key)
+        except KeyFormError as error:
+            text = f"public_key: {error}"
+            raise Refusal(400, "bad_field", text, field="public_key") from None
+        event = events.PreviewAsked(
+            by=call.principal.name,
+            credential=calls.caller(call.principal),
+            public_key=body.public_key,
+            address=call.peer,
+        )
+        return await self._decide(call, event)
+
+    async def _decide(self, call: Call, event: events.Event) -> Reply:
         state = self._visible(call)
         answer = await self._ask(call, state.node, event)
         if answer.stamp is None:

@@ -215,6 +215,8 @@ def _entry(row: Logged, event: events.Event) -> ConsentEntry | None:
                 address=event.address,
                 message=event.reason,
             )
+        case events.PreviewAsked(by=by, credential=credential, address=address):
+            return change(shown, what="previewed", by=by, credential=credential, address=address)
         case events.ConsentExpired(classes=classes):
             return change(shown, what="expired", classes=classes, by="plane")
         case events.ContentDeleted(counts=counts):

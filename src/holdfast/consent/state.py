@@ -16,6 +16,7 @@ from holdfast.wire.consent import (
     UNKNOWN,
     ContentClass,
     Grant,
+    Preview,
     Receipt,
     SignedDocument,
     Standing,
@@ -65,7 +66,7 @@ class Unsigned(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A document to be signed: from `next_ms` on it is sent (again)."""
 
     number: int
-    document: Grant | Receipt
+    document: Grant | Receipt | Preview
     next_ms: int
     tries: int = 0
     code: str = ""
@@ -87,7 +88,7 @@ class Deletion(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Kept(Struct, frozen=True, gc=False):
-    """A signed receipt and its number."""
+    """A signed document and its number."""
 
     number: int
     document: SignedDocument
@@ -100,7 +101,8 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node named. `grant` is the signed document that a gate accepts. `serial` counts deletions.
     `restored_ms` is when everything was revoked because the plane was restored from a backup, 0
     once somebody granted since. `closed_ms` is when the node's instance was destroyed, 0 while it
-    lives.
+    lives. `preview` is the last signed one, None after any decision about a class; the next may be
+    asked for from `preview_until_ms` on.
     """
 
     node: str
@@ -127,6 +129,8 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     receipts: tuple[Kept, ...] = ()
     restored_ms: int = 0
     closed_ms: int = 0
+    preview: Kept | None = None
+    preview_until_ms: int = 0
 
 
 def empty(node: str) -> Node:
@@ -188,6 +192,7 @@ def standing(state: Node, now_ms: int) -> Standing:
     classes &= frozenset(
         each for each in in_force(state, now_ms) if state.classes[each].number < state.grant_number
     )
+    preview = state.preview if now_ms < state.preview_until_ms and not state.closed_ms else None
     return Standing(
         registered=True,
         account=state.account,
@@ -196,6 +201,8 @@ def standing(state: Node, now_ms: int) -> Standing:
         grant=state.grant,
         number=state.number,
         intent_ms=state.intent_ms or None,
+        preview=None if preview is None else preview.document,
+        preview_number=0 if preview is None else preview.number,
     )
 
 

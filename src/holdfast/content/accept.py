@@ -59,6 +59,7 @@ ROUTES: Final[Mapping[str, Route]] = MappingProxyType(
         "clawmetry.logs": Route("logs", kept=True),
         "clawmetry.sessions": Route("metadata", kept=True),
         "clawmetry.memory": Route("memory", kept=True),
+        "clawmetry.files": Route("files", kept=True),
         "clawmetry.ingest": Route("metadata", kept=True),
         "clawmetry.autonomy": Route("counters", kept=True),
         "clawmetry.cache": Route("transcripts", kept=True),
@@ -347,6 +348,7 @@ _READERS: Final = {
     "clawmetry.logs": _read_lines,
     "clawmetry.sessions": _read_sessions,
     "clawmetry.memory": _read_memory,
+    "clawmetry.files": _read_memory,
     "clawmetry.ingest": _read_crons,
     "clawmetry.autonomy": _read_days,
 }

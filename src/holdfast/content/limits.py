@@ -61,6 +61,11 @@ META_BYTES_MAX: Final = 65_536
 AHEAD_MS_MAX: Final = 86_400 * SECOND_MS
 """A row dated further in the future than this gets the time of its arrival instead."""
 
+SAMPLES_MS: Final = MINUTE_MS
+"""How long samples of a preview are carried, in memory alone, after they came."""
+SAMPLES_MAX: Final = 64
+"""Samples of nodes carried at once, 4 MiB; more are refused until the minute of one ends."""
+
 PURGE_ROWS: Final = 2_000
 """Rows purged in one commit, so that no sender waits for a purge."""
 PAGE_BYTES_MAX: Final = 4_194_304

@@ -126,6 +126,7 @@ class NodeCalls:
             questions = self._gaps.next_questions(node, call.now_ms)
         node.told_allowed = gate.sync_allowed(standing)
         node.told_seen = self._presence.is_seen(node)
+        node.told_preview = standing.preview_number
         return Reply(
             HeartbeatAnswer(
                 ok=True,
@@ -134,6 +135,7 @@ class NodeCalls:
                 viewer_active=node.told_seen,
                 pending_queries=questions,
                 grant=standing.grant,
+                preview=standing.preview,
                 keys=self._successors()[-SUCCESSORS_MAX:],
                 node=node.id,
             )
@@ -177,13 +179,17 @@ class NodeCalls:
             self._presence.wake(node)
 
     def _has_news(self, node: Node) -> bool:
-        """Return whether the next heartbeat's answer would open what the last one closed.
+        """Return whether the next heartbeat's answer would open what the last one closed, or ask.
 
         A poll is answered at once only then: else its client would beat without a pause while
         somebody looks.
         """
-        allowed = gate.sync_allowed(self._consents.standing(node.id))
-        return allowed != node.told_allowed or (self._presence.is_seen(node) and not node.told_seen)
+        standing = self._consents.standing(node.id)
+        if gate.sync_allowed(standing) != node.told_allowed:
+            return True
+        if standing.preview_number not in {0, node.told_preview}:
+            return True
+        return self._presence.is_seen(node) and not node.told_seen
 
     # -- content
 

@@ -8,11 +8,13 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 from holdfast.content import limits
 from holdfast.content.gate import Admitted
 from holdfast.content.records import (
+    BrowserKey,
     ItemRow,
     Node,
     NodeKey,
     Purged,
     Refused,
+    SealedKey,
     SessionRow,
     Stored,
     StreamRow,
@@ -135,7 +137,31 @@ class UsageQuery(NamedTuple):
     last: str
 
 
-class ContentStore(Protocol):
+class BrowserKeyStore(Protocol):
+    """Where keys of browsers and what is sealed to them are kept. Changes are durable on return."""
+
+    async def browsers(self, account: str | None, *, limit: int) -> Sequence[BrowserKey]:
+        """Return keys of browsers of an account or of all, the newest first."""
+        ...
+
+    async def add_browser(self, key: BrowserKey) -> bool:
+        """Add a key; return False where the account has no room or has had this one."""
+        ...
+
+    async def revoke_browser(self, account: str, browser: str, now_ms: int) -> None:
+        """Revoke a key and delete its copies; the first time stays."""
+        ...
+
+    async def sealed_keys(self, node: str, account: str) -> Sequence[SealedKey]:
+        """Return what is sealed of a node's keys, the newest first."""
+        ...
+
+    async def add_sealed_key(self, key: SealedKey) -> bool:
+        """Add a copy; return False where its browser is not there, or revoked."""
+        ...
+
+
+class ContentStore(BrowserKeyStore, Protocol):
     """The store of nodes, keys and content. Changes are durable on return."""
 
     @property

@@ -71,7 +71,7 @@ class Node(Struct, kw_only=True):
 
     `gap_from_ms` is since when transcripts were refused that the client will not send again; 0 for
     none. `stored_bytes` counts the bodies that are kept, `intents_refused` the times that its key
-    alone asked for what only its owner may. The last four are in memory alone: what the last
+    alone asked for what only its owner may. The last five are in memory alone: what the last
     heartbeat was answered, when consent was last told of the node, and the largest body that its
     quota had no room for.
     """
@@ -95,6 +95,7 @@ class Node(Struct, kw_only=True):
     intents_refused: int = 0
     told_seen: bool = False
     told_allowed: bool = False
+    told_preview: int = 0
     registered_try_ms: int = 0
     unfit_bytes: int = 0
 
@@ -217,3 +218,29 @@ class Purged(NamedTuple):
 
     rows: int
     freed: Sequence[tuple[int, int]]
+
+
+class BrowserKey(Struct, frozen=True, kw_only=True):
+    """The public key of one browser of an account, or of a recovery code."""
+
+    account: str
+    id: str
+    name: str
+    kind: Literal["browser", "recovery"]
+    public_key: str
+    locked: str
+    created_ms: int
+    created_by: str
+    revoked_ms: int | None = None
+
+
+class SealedKey(Struct, frozen=True, kw_only=True):
+    """A content key of a node that is sealed to a browser; `node` is the node's id."""
+
+    account: str
+    browser: str
+    node: str
+    key_id: str
+    sealed: str
+    at_ms: int
+    by: str

@@ -57,6 +57,8 @@ here.
 SIGNED_PREFIX: Final = b"holdfast consent 1\n"
 """Precedes the payload in what is signed: a signature is valid for nothing else."""
 DOCUMENT_VERSION: Final = 1
+PREVIEW_MS: Final = 60_000
+"""How long samples may leave a node after somebody asked for them."""
 _NODE_DIGITS: Final = 20
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -118,7 +120,23 @@ class Successor(Struct, frozen=True, kw_only=True, tag="successor"):
     at_ms: _Ms
 
 
-Document: TypeAlias = Grant | Receipt | Successor
+class Preview(Struct, frozen=True, kw_only=True, tag="preview"):
+    """Samples of what a node would send may leave it once, for one page.
+
+    `number` is of the same series as grants. `public_key` is the page's, P-256 as base64url: the
+    samples are sealed to it, around the seal that all content has. It ends `PREVIEW_MS` after
+    `at_ms`, at `until_ms`.
+    """
+
+    version: Literal[1]
+    node: _Label
+    number: _Number
+    public_key: _Signed
+    at_ms: _Ms
+    until_ms: _Ms
+
+
+Document: TypeAlias = Grant | Receipt | Successor | Preview
 
 
 class SignedDocument(Struct, frozen=True, kw_only=True):
@@ -169,6 +187,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     `classes` are in force now: granted, not expired, and named by the signed `grant`. With
     `reason` `unknown` there is no such node. `number` is the last that a document of the node was
     given. `intent_ms` is when somebody first asked to see the node, None while nobody has.
+    `preview` is a signed one that is not over, and `preview_number` its number.
     """
 
     registered: bool
@@ -178,6 +197,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     grant: SignedDocument | None
     number: int
     intent_ms: int | None
+    preview: SignedDocument | None = None
+    preview_number: int = 0
 
 
 UNKNOWN: Final = Standing(

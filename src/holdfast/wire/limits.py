@@ -193,3 +193,13 @@ NODE_SESSION_MAX: Final = 512
 
 NODE_PATH_MAX: Final = 1_024
 """Characters of the path of a memory file."""
+
+BROWSER_KEYS_MAX: Final = 64
+"""Keys of browsers of one account in force, recovery codes with them: a person has a few, a team
+some dozens. As many are revoked ones that are still shown."""
+
+SAMPLES_CHARS_MAX: Final = 65_536
+"""Characters of the samples of one preview: of each class three of 240 characters, sealed twice."""
+
+BROWSER_COPIES_MAX: Final = 4
+"""Content keys of one node that are kept for one browser: an earlier one opens what it sealed."""

@@ -24,7 +24,8 @@ from holdfast.machine.controller.observing.calls import OwnerCalls
 from holdfast.machine.controller.report.checkin import CheckIns
 from holdfast.machine.controller.report.long_poll import Wake
 from holdfast.machine.observer.gate_file import Gate
-from holdfast.machine.observer.upload import Destination, Uploader, WakePoll
+from holdfast.machine.observer.questions import WakePoll
+from holdfast.machine.observer.upload import Destination, Uploader
 from holdfast.outbox.http_sender import HttpSender
 from holdfast.relay.limits import Limits
 from holdfast.relay.upstream import Pool
@@ -89,7 +90,7 @@ async def _intent(port: int, target: str) -> None:
     pair = SimpleNamespace(api_key=Secret("k"), gateway_token=Secret("g"), complete=True)
     async with aiohttp.ClientSession() as session:
         calls = OwnerCalls(
-            Path("/"), f"http://127.0.0.1:{port}{target}", "s",
+            Path("/"), f"http://127.0.0.1:{port}{target}", "s", node="",
             credentials=SimpleNamespace(current=lambda: pair),  # type: ignore[arg-type]
             session=session, log=NoLog(),  # type: ignore[arg-type]
         )  # fmt: skip

@@ -20,9 +20,10 @@ from holdfast.machine.observer import cursors
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.heartbeat import Heart
+from holdfast.machine.observer.questions import Register
 from holdfast.machine.observer.registration import Registration
 from holdfast.machine.observer.sealing import Name
-from holdfast.machine.observer.upload import Destination, Envelope, Register, Uploader
+from holdfast.machine.observer.upload import Destination, Envelope, Uploader
 from holdfast.wire.consent import ContentClass
 from tests.support.consent_signer import answer
 from tests.support.patience import patience

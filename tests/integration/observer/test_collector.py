@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from holdfast.machine.content_key import key_of
 from holdfast.machine.observer import counts, cursors, limits
 from holdfast.machine.observer.collector import Collector, Program
 from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers.counters import DayCounts
 from holdfast.machine.observer.readers.openclaw import OpenClaw
 from holdfast.machine.observer.readers.parts import Lines, Part, Source, event_id
-from holdfast.machine.observer.sealing import Sealer, key_of
+from holdfast.machine.observer.sealing import Sealer
 from holdfast.outbox.database import UnavailableError
 from holdfast.wire.consent import ContentClass
 from tests.integration.observer.conftest import KEY, Home, Node

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdfast.content import accept, gate
 from holdfast.content.accept import ROUTES, read_rows, refused_parts
 from holdfast.content.records import Node, Row
-from holdfast.machine.observer.upload import Heartbeat as Sign
+from holdfast.machine.observer.questions import Heartbeat as Sign
 from holdfast.wire.api.clawmetry import UPLOADS, Heartbeat, Upload
 from holdfast.wire.consent import (
     CLASSES,

@@ -126,6 +126,44 @@ def test_memory_files_are_sent_whole_each_time_they_change(stage: Stage) -> None
     assert changed.fields["memory_state"]["files"][0]["name"] == "memory/day.md"
 
 
+def test_other_texts_of_the_workspace_are_files(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "outside.md").write_text("MARKER outside")
+    for name, text in {
+        "MEMORY.md": "MARKER memory", "memory/day.md": "MARKER memory", "memory/x.txt": "MARKER x",
+        "notes.md": "mail jo@example.org", "a/b/c/d/deep.TXT": "deep", "a/b/c/d/e/no.txt": "MARKER",
+        ".env": "MARKER hidden", ".git/config.txt": "MARKER hidden", "node_modules/p.js": "MARKER",
+        "picture.png": "MARKER", "id_ed25519": "MARKER", "zero.txt": "MARKER\0",
+        "large.txt": "MARKER" * limits.WORKSPACE_FILE_BYTES_MAX,
+    }.items():  # fmt: skip
+        path = stage.workspace / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (stage.workspace / "link.md").symlink_to(tmp_path / "outside.md")
+    (stage.workspace / "folder").symlink_to(tmp_path)
+    found = stage.parts("files")
+    bodies = [part.fields["memory_content"][0] for part in found if part.event_ids]
+    assert bodies == [
+        {"path": "a/b/c/d/deep.TXT", "content": "deep"},
+        {"path": "notes.md", "content": "mail [mail]"},
+    ]
+    assert "MARKER" not in json.dumps([dict(part.fields) for part in found])
+    assert stage.parts("files") == []
+    (stage.workspace / "notes.md").write_text("more")
+    assert len(stage.parts("files")) == 1
+
+
+def test_files_of_the_workspace_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        (stage.workspace / f"f{number}.md").write_text("x")
+    monkeypatch.setattr(limits, "WORKSPACE_FILES_MAX", 3)
+    assert len(stage.parts("files")) == 3
+    monkeypatch.setattr(limits, "WORKSPACE_ENTRIES_MAX", 2)
+    monkeypatch.setattr(limits, "WORKSPACE_FILES_MAX", 100)
+    (stage.workspace / "f0.md").write_text("y")
+    (stage.workspace / "f8.md").write_text("y")
+    assert [part.fields["memory_content"][0]["path"] for part in stage.parts("files")] == ["f0.md"]
+
+
 def test_a_memory_file_that_may_be_half_written_waits(stage: Stage) -> None:
     path = stage.workspace / "MEMORY.md"
     path.write_text("x")

@@ -9,8 +9,9 @@ import os
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from holdfast.machine.content_key import key_of
 from holdfast.machine.observer import limits
-from holdfast.machine.observer.sealing import Sealer, key_of, make_key
+from holdfast.machine.observer.sealing import Sealer, make_key
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 

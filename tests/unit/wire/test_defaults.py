@@ -56,6 +56,14 @@ wire.api.brains.LessonList
     next=""
 wire.api.brains.LessonView
     taken=false damaged=""
+wire.api.browser_keys.BrowserKeyCreate
+    kind="browser" locked="" account=""
+wire.api.browser_keys.BrowserKeyView
+    revoked_at=null locked=""
+wire.api.browser_keys.NodeBrowser
+    revoked_at=null locked="" copies=[]
+wire.api.browser_keys.SamplesView
+    number=0 sealed=""
 wire.api.budgets.BudgetSet
     day_micro=0 month_micro=0 day_tokens=0 month_tokens=0 currency="USD" cap=false
 wire.api.budgets.BudgetView
@@ -74,7 +82,7 @@ wire.api.clawmetry.Heartbeat
     browser_actions_today=null unique_tools_today=null messages_today=null node_meta=null
     cache_pushes=null
 wire.api.clawmetry.HeartbeatAnswer
-    plan="free" pending_queries=[] grant=null keys=[] node=""
+    plan="free" pending_queries=[] grant=null keys=[] node="" preview=null
 wire.api.clawmetry.NodeAnswer
     accepted=1 error="" message=""
 wire.api.clawmetry.NodeProblem
@@ -342,6 +350,8 @@ wire.consent.Grant
     until_ms=0
 wire.consent.Receipt
     reason="" until_ms=0 deleted={}
+wire.consent.Standing
+    preview=null preview_number=0
 wire.controller.agent.ConfigState
     state="" etag="" reason=""
 wire.controller.agent.GatewayStatus

@@ -8,14 +8,14 @@ from holdfast.wire.controller.table import ROUTES
 CHANGES_NOTHING = {
     "clawmetry.alert", "clawmetry.approval", "clawmetry.assistant", "clawmetry.auth",
     "clawmetry.autonomy", "clawmetry.cache", "clawmetry.evaluate", "clawmetry.events",
-    "clawmetry.heartbeat", "clawmetry.ingest", "clawmetry.intent", "clawmetry.logs",
-    "clawmetry.memory", "clawmetry.register", "clawmetry.sessions", "clawmetry.shared-trace",
-    "clawmetry.snapshot", "clawmetry.stream", "clawmetry.trial", "controller.checkin",
+    "clawmetry.files", "clawmetry.heartbeat", "clawmetry.ingest", "clawmetry.intent",
+    "clawmetry.logs", "clawmetry.memory", "clawmetry.register", "clawmetry.sessions",
+    "clawmetry.shared-trace", "clawmetry.snapshot", "clawmetry.stream", "clawmetry.trial", "controller.checkin",
     "controller.intent",
     "gradata.activation", "gradata.connect", "gradata.corpus", "gradata.correct",
     "gradata.manifest", "gradata.metrics", "gradata.push", "gradata.rules", "gradata.sync",
-    "ingest.batch", "ingest.verdicts", "instance.open", "rehearse.dry-run", "rehearse.explain",
-    "rehearse.replay", "rehearse.what-if",
+    "ingest.batch", "ingest.verdicts", "instance.open", "observer.copy", "observer.samples",
+    "rehearse.dry-run", "rehearse.explain", "rehearse.replay", "rehearse.what-if",
 }  # fmt: skip
 """Rows that are sent, and are no order of a person: they need no idempotency key."""
 

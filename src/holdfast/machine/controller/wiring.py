@@ -359,6 +359,7 @@ class Controller:
     def _make_owner_calls(self, agent: AgentProcesses) -> OwnerCalls:
         return OwnerCalls(
             Path(agent.place.home), self._observing.plane_url, self._reporting.sandbox_id,
+            node=self._observing.consent_node,
             credentials=self._credentials, session=self._session, log=self._log,
         )  # fmt: skip
 

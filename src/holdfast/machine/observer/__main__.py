@@ -1,4 +1,4 @@
-"""Starts the observer, or previews: `python -m holdfast.machine.observer [preview [--days N]]`."""
+"""Starts the observer, previews, or enrols a browser: `python -m holdfast.machine.observer`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from holdfast import __version__
 from holdfast.kernel.clock import DAY_MS, SystemClock
 from holdfast.kernel.failure import install
 from holdfast.kernel.log import TotalLog
+from holdfast.machine.content_key import EnrolError
 from holdfast.machine.controller.observing.protocol import UNCONFINED
 from holdfast.machine.observer import preview
 from holdfast.machine.observer.confinement import confine
+from holdfast.machine.observer.enrolment import Enrolment
+from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.log import LineLog
+from holdfast.machine.observer.registration import Registration
 from holdfast.machine.observer.run import programs_of, run
 from holdfast.machine.observer.settings import process_environment, read_settings
+from holdfast.machine.observer.upload import Destination, Lines
 from holdfast.wire.parsers import whole
 
-_USAGE = "usage: python -m holdfast.machine.observer [preview [--days N]]\n"
+_USAGE = (
+    "usage: python -m holdfast.machine.observer [preview [--days N] | keys | enroll FINGERPRINT]\n"
+)
+_FAILED = 1
 _WRONG = 2
 _NICE = 10
 """The agent comes first: a first sync of gigabytes takes minutes of a processor."""
@@ -60,11 +68,45 @@ def show_preview(arguments: list[str]) -> int:
     return 0
 
 
+def show_keys(arguments: list[str]) -> int:
+    """Print the content key's id and the owner's browsers, or enrol one; return the exit code."""
+    clock = SystemClock()
+    settings = read_settings(process_environment())
+    log = TotalLog(LineLog(clock))
+    registration = Registration(settings.home, draw=draw, clock=clock, log=log)
+    node = Gate(settings.folder, clock=clock, log=log).node
+    if not registration.read() or registration.config is None or not node:
+        told = registration.problem or "run the observer first; it registers"
+        sys.stderr.write(f"This machine is not registered with a plane: {told}.\n")
+        return _FAILED
+    config = registration.config
+    where = Destination(settings.url, registration.key(), config.node_id)
+    lines = Lines(lambda: where, clock=clock, agent=f"holdfast-observer/{__version__}")
+    enrolment = Enrolment(config, node, lines)
+    try:
+        if arguments:
+            name = enrolment.enroll(arguments[0])
+            sys.stdout.write(f"The content key is sealed to {preview.printable(name)}.\n")
+            return 0
+        sys.stdout.write(f"content key  {enrolment.key_id}\n")
+        for one in enrolment.browsers():
+            sys.stdout.write(f"{one.fingerprint}  {preview.printable(one.name)}\n")
+    except EnrolError as error:
+        sys.stderr.write(f"Nothing was enrolled: {error}.\n")
+        return _FAILED
+    finally:
+        lines.drop()
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Run the observer until a signal ends it, or preview; return the exit code."""
     install(sys.stderr.write, threading)
     if arguments[:1] == ["preview"]:
         return show_preview(arguments[1:])
+    match arguments:
+        case ["keys"] | ["enroll", _]:
+            return show_keys(arguments[1:])
     if arguments:
         sys.stderr.write(_USAGE)
         return _WRONG

@@ -18,9 +18,11 @@ from msgspec import Meta, Struct
 
 from holdfast.machine.observer import limits
 from holdfast.wire.consent import (
+    PREVIEW_MS,
     ContentClass,
     Document,
     Grant,
+    Preview,
     SignedDocument,
     Successor,
     decode_document,
@@ -58,7 +60,8 @@ class GateState(Struct, frozen=True, kw_only=True):
 
     `keys` are public keys of the plane, in base64url: the one that was pinned, then its successors;
     only the last may open anything. `number` is the highest number of a grant by the newest key of
-    its time, `narrowing` what replaced keys took away since. `seen_ms` is the latest time of day
+    its time, `narrowing` what replaced keys took away since, `preview_number` the highest number of
+    a preview, which is taken once. `seen_ms` is the latest time of day
     known to have been, so that a clock set back prolongs nothing.
     """
 
@@ -66,6 +69,7 @@ class GateState(Struct, frozen=True, kw_only=True):
     node: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
     keys: tuple[Annotated[str, Meta(max_length=64)], ...] = ()
     number: _Ms = 0
+    preview_number: _Ms = 0
     grant: SignedDocument | None = None
     narrowing: Narrowing | None = None
     seen_ms: _Ms = 0
@@ -90,6 +94,7 @@ class Answer(NamedTuple):
     grant: SignedDocument | None = None
     successors: tuple[SignedDocument, ...] = ()
     node: str = ""
+    preview: SignedDocument | None = None
 
 
 class Taken(NamedTuple):
@@ -158,6 +163,7 @@ def read_answer(status: int, body: bytes) -> Answer | None:
         grant=_document(fields, "grant"),
         successors=tuple(document for document in signed if document is not None),
         node=field(fields, "node", str, ""),
+        preview=_document(fields, "preview"),
     )
 
 
@@ -186,6 +192,39 @@ def take(state: GateState, answer: Answer, now_ms: int) -> Taken:
         ),
         "",
     )
+
+
+class Asked(NamedTuple):
+    """The state after an answer's preview, what it asks for, and why it was refused."""
+
+    state: GateState
+    preview: Preview | None = None
+    refused: str = ""
+
+
+def take_preview(state: GateState, signed: SignedDocument | None, now_ms: int) -> Asked:
+    """Return the preview that an answer asks for: signed by the newest key, new, and in time.
+
+    It opens no class. One that was taken is in answers until its minute is over, which is no
+    refusal.
+    """
+    if signed is None:
+        return Asked(state)
+    found = verified(signed, state.keys[-1:])
+    if not isinstance(found, Preview):
+        return Asked(state, refused="a preview is not one that the plane's key signed")
+    if found.node != state.node:
+        return Asked(state, refused="a preview is for another node")
+    if found.number == state.preview_number:
+        return Asked(state)
+    if found.number < state.preview_number:
+        text = f"a preview has number {found.number}, and {state.preview_number} was seen"
+        return Asked(state, refused=text)
+    if not found.at_ms < found.until_ms <= found.at_ms + PREVIEW_MS:
+        return Asked(state, refused="a preview is of more than its minute")
+    if now_ms >= found.until_ms:
+        return Asked(state, refused="a preview is over")
+    return Asked(msgspec.structs.replace(state, preview_number=found.number), found)
 
 
 def _narrowed(state: GateState, grant: Grant) -> Taken:

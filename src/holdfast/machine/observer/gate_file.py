@@ -23,7 +23,7 @@ from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import gate, limits
 from holdfast.machine.observer.gate import Answer, GateState, Reading
-from holdfast.wire.consent import CLASSES, ContentClass, Grant
+from holdfast.wire.consent import CLASSES, PREVIEW_MS, ContentClass, Grant, Preview
 from holdfast.wire.limits import COUNTER_MAX
 
 FILE: Final = protocol.GATE_FILE
@@ -76,6 +76,9 @@ class Gate:
         self._allowed = 0
         self._shown = View()
         self._refused = ""
+        self._preview: Preview | None = None
+        self._preview_ms = 0.0
+        self._preview_refused = ""
 
     def _read(self) -> GateState:
         try:
@@ -136,19 +139,58 @@ class Gate:
         if taken.refused and taken.refused != self._refused:
             self._log.warning("gate.refused", reason=taken.refused)
         self._refused = taken.refused
-        if taken.state == self._state:
+        if taken.state != self._state:
+            self._keep(taken.state)
+        self._take_preview(answer)
+
+    def _take_preview(self, answer: Answer) -> None:
+        """Take what asks for samples: its number is on the disk before any leaves."""
+        asked = gate.take_preview(self._state, answer.preview, self._now_ms())
+        if asked.refused and asked.refused != self._preview_refused:
+            self._log.warning("preview.refused", reason=asked.refused)
+        self._preview_refused = asked.refused
+        if asked.preview is None or not self._write(asked.state):
             return
-        renewed = taken.state.grant != self._state.grant
-        if not self._write(taken.state):
+        self._state = asked.state
+        self._preview = asked.preview
+        self._preview_ms = self._clock.steady_ms()
+        self._log.info("preview.asked", number=asked.preview.number)
+
+    def asked(self) -> Preview | None:
+        """Return the preview whose samples may leave now, None for none."""
+        with self._lock:
+            found = self._preview
+            if found is None or not self._in_time(found):
+                self._preview = None
+            return self._preview
+
+    def may_preview(self, number: int) -> bool:
+        """Return whether the samples of a preview may leave at this moment."""
+        found = self.asked()
+        return found is not None and found.number == number
+
+    def end_preview(self) -> None:
+        """Let out no more for the preview that was asked for last."""
+        with self._lock:
+            self._preview = None
+
+    def _in_time(self, preview: Preview) -> bool:
+        passed_ms = self._clock.steady_ms() - self._preview_ms
+        return passed_ms < PREVIEW_MS and self._now_ms() < preview.until_ms
+
+    def _keep(self, state: GateState) -> None:
+        """Put another state in force, once it is on the disk."""
+        renewed = state.grant != self._state.grant
+        if not self._write(state):
             # Nothing that came may open, and what it closes closes, by forgetting the grant. Its
             # number is not kept, so that the same grant is taken once the disk can be written.
             self._state = msgspec.structs.replace(self._state, grant=None, narrowing=None)
             self._grant = None
             self._forget()
             return
-        self._state, self._grant = taken.state, gate.standing_grant(taken.state)
+        self._state, self._grant = state, gate.standing_grant(state)
         if renewed:
-            self._time = Reading(taken.state.seen_ms, self._clock.steady_ms())
+            self._time = Reading(state.seen_ms, self._clock.steady_ms())
 
     def _forget(self) -> None:
         with suppress(OSError):
@@ -233,6 +275,11 @@ class Gate:
         """
         with self._lock:
             return f"{self._state.number}.{self._allowed}"
+
+    @property
+    def node(self) -> str:
+        """Return the plane's id of this node, empty before it is pinned."""
+        return self._state.node
 
     @property
     def pinned(self) -> bool:

@@ -15,8 +15,9 @@ from holdfast.kernel.log import Log
 from holdfast.machine.observer import gate, limits
 from holdfast.machine.observer.gate import Answer
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.questions import Heartbeat, WakePoll
 from holdfast.machine.observer.registration import PLATFORM, Registration
-from holdfast.machine.observer.upload import Heartbeat, Reply, Uploader, WakePoll
+from holdfast.machine.observer.upload import Reply, Uploader
 from holdfast.wire.limits import WAKE_WAIT_S_MAX
 
 _NO_SUCH_ROUTE = (404, 405, 501)

@@ -102,6 +102,18 @@ TAIL_BYTES: Final = 64
 DOCUMENT_CHARS_MAX: Final = 100_000
 """Characters of a memory file in an upload (compat/clawmetry-daemon.md)."""
 
+WORKSPACE_FILES_MAX: Final = 200
+"""Files of the workspace that are followed beside those of memory, the first by their path."""
+
+WORKSPACE_ENTRIES_MAX: Final = 2_000
+"""Names in the workspace that are looked at in one scan, so that a checkout in it costs little."""
+
+WORKSPACE_DEPTH_MAX: Final = 4
+"""Folders below the workspace that are looked into."""
+
+WORKSPACE_FILE_BYTES_MAX: Final = 65_536
+"""A larger file of the workspace is not sent: it is data, and no text that an agent works with."""
+
 DOCUMENT_BYTES_MAX: Final = 1_048_576
 """Bytes of a memory file or an index that are read; the rest of a larger one is not."""
 
@@ -120,6 +132,10 @@ LOG_FILES_MAX: Final = 5
 
 GZIP_BYTES_MIN: Final = 4_096
 """Smaller texts are not compressed before sealing (compat/clawmetry-daemon.md)."""
+
+SAMPLES_S: Final = 20.0
+"""How long files are read for the samples of a preview, which has a minute: of gigabytes the rest
+is not counted, and the page says so."""
 
 SAMPLES_MAX: Final = 3
 """Samples of a class that a preview prints."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import _sqlite3 as sqlite3
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +25,7 @@ _CONTENT_FIELDS: Final = ("events", "lines", "sessions", "memory_content", "snap
 class ClassPreview(NamedTuple):
     """What of one class would be sent: how many sources, items and bytes, and some of it.
 
-    A source of the counters is a day.
+    A source of the counters is a day. `whole` is false where the time was over before all was read.
     """
 
     content: ContentClass
@@ -33,6 +33,7 @@ class ClassPreview(NamedTuple):
     items: int
     size: int
     samples: tuple[str, ...]
+    whole: bool = True
 
 
 class _OneCursor:
@@ -46,24 +47,38 @@ class _OneCursor:
         return self.cursor
 
 
-def previews(programs: Sequence[Program], *, since_ms: int) -> Iterator[ClassPreview]:
-    """Yield what would be sent of each class, of content not older than `since_ms`."""
+def _never() -> bool:
+    return False
+
+
+def previews(
+    programs: Sequence[Program], *, since_ms: int, is_over: Callable[[], bool] = _never
+) -> Iterator[ClassPreview]:
+    """Yield what would be sent of each class, of content not older than `since_ms`.
+
+    Nothing more is read once `is_over` returns true.
+    """
     for content in CLASSES:
-        found = _days(programs) if content == "counters" else _sources(programs, content)
-        yield _preview(content, found, since_ms)
+        if content == "counters":
+            found: Sequence[Source] = _days(programs, is_over)
+        else:
+            found = _sources(programs, content)
+        yield _preview(content, found, since_ms, is_over)
 
 
 def _sources(programs: Sequence[Program], content: ContentClass) -> list[Source]:
     return [source for program in programs for source in program.sources(content)]
 
 
-def _days(programs: Sequence[Program]) -> list[DayCounts]:
+def _days(programs: Sequence[Program], is_over: Callable[[], bool]) -> list[DayCounts]:
     """Return the numbers of every transcript by day, as the observer counts them."""
     counter = Counter()
     with closing(sqlite3.connect(":memory:")) as connection:
         counts.prepare(connection)
         for source in _sources(programs, "transcripts"):
             for part in _lines(source):
+                if is_over():
+                    break
                 counted = counter.count(part)
                 counts.add(connection, counted.name, counted.counts)
                 counter.keep(counted)
@@ -84,17 +99,23 @@ def _lines(source: Source) -> Iterator[Lines]:
         yield part
 
 
-def _preview(content: ContentClass, sources: Iterable[Source], since_ms: int) -> ClassPreview:
+def _preview(
+    content: ContentClass, sources: Iterable[Source], since_ms: int, is_over: Callable[[], bool]
+) -> ClassPreview:
     count = items = size = 0
     samples: list[str] = []
     for source in sources:
+        if is_over():
+            break
         count += 1
         for fields, ids in _bodies(source, since_ms):
+            if is_over():
+                break
             items += ids
             size += len(encoded(fields))
             if len(samples) < limits.SAMPLES_MAX:
                 samples.append(_sample(fields))
-    return ClassPreview(content, count, items, size, tuple(samples))
+    return ClassPreview(content, count, items, size, tuple(samples), whole=not is_over())
 
 
 def _bodies(source: Source, since_ms: int) -> Iterator[tuple[dict[str, Any], int]]:
@@ -138,10 +159,10 @@ def rendered(found: Sequence[ClassPreview]) -> str:
     for one in found:
         if one.samples:
             lines += ["", f"{one.content}, the beginning of some uploads:"]
-            lines += [f"  {_printable(sample)}" for sample in one.samples]
+            lines += [f"  {printable(sample)}" for sample in one.samples]
     return "\n".join(lines) + "\n"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text without what a terminal would obey."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

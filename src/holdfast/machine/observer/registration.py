@@ -19,12 +19,14 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
 from holdfast.kernel.secret import Secret
+from holdfast.machine.content_key import key_of
 from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import gate, limits, sealing
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.questions import Reconnect, Register
 from holdfast.machine.observer.sealing import Draw, Sealer
-from holdfast.machine.observer.upload import Reconnect, Register, Uploader
+from holdfast.machine.observer.upload import Uploader
 
 FOLDER: Final = protocol.REGISTRATION_FOLDER
 FILE: Final = protocol.REGISTRATION_FILE
@@ -112,7 +114,7 @@ class Registration:
         """Be who `config` says, and seal with the key of `config.json`; return True."""
         self.config = config
         if shared is not None:
-            sealer = Sealer(sealing.key_of(shared.encryption_key), draw=self._draw)
+            sealer = Sealer(key_of(shared.encryption_key), draw=self._draw)
             self.identity = NodeIdentity(config.node_id, sealer)
         return True
 

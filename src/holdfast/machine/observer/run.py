@@ -9,34 +9,42 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+import msgspec
+
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.failure import reason
+from holdfast.kernel.failure import brief, reason
 from holdfast.kernel.log import Log
+from holdfast.machine.content_key import seal_to
 from holdfast.machine.controller.observing.protocol import ALREADY_RUNS, UNUSABLE
 from holdfast.machine.controller.process import atomic_file
-from holdfast.machine.observer import limits
+from holdfast.machine.observer import limits, preview
 from holdfast.machine.observer.collector import Collector, Program
 from holdfast.machine.observer.gate import Answer
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.heartbeat import Heart
+from holdfast.machine.observer.preview import ClassPreview
+from holdfast.machine.observer.questions import Register
 from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
 from holdfast.machine.observer.readers.openclaw_sqlite import SqliteTranscripts
 from holdfast.machine.observer.readers.queries import Queries
 from holdfast.machine.observer.registration import PLATFORM, Registration
-from holdfast.machine.observer.sealing import Draw
+from holdfast.machine.observer.sealing import Draw, Sealer
 from holdfast.machine.observer.settings import Settings
-from holdfast.machine.observer.upload import Destination, Register, Uploader
+from holdfast.machine.observer.upload import Destination, Samples, Uploader
 from holdfast.machine.observer.work import work_of
+from holdfast.wire.browser_keys import PREVIEW, point_of
+from holdfast.wire.consent import Preview
 from holdfast.wire.controller.checkin import ObserverWork
 
 _LOCK: Final = "observer.lock"
+_OK: Final = 200
 
 
 def programs_of(
@@ -53,6 +61,18 @@ def programs_of(
     coding = (claude_code(settings.claude), codex(settings.codex))
     queries = Queries(settings.openclaw, clock=clock, unwanted=unwanted)
     return [openclaw, SqliteTranscripts(openclaw, queries, clock=clock), *coding]
+
+
+def samples_of(asked: Preview, found: Iterable[ClassPreview], sealer: Sealer) -> Samples:
+    """Return samples for the page of a preview, sealed as content is, and that to the page's key.
+
+    So whoever signs a preview reads nothing by it without the content key. Raise ValueError where
+    the key is none.
+    """
+    told = {"classes": [one._asdict() for one in found]}
+    inner = sealer.seal(msgspec.json.encode(told), compress=True).encode()
+    point = point_of(asked.public_key)
+    return Samples(number=asked.number, sealed=seal_to(point, PREVIEW, asked.node, inner))
 
 
 class Observer:
@@ -93,8 +113,10 @@ class Observer:
             agent=f"holdfast-observer/{version}",
             credentials=settings.credentials,
         )
+        self._clock = clock
+        self._programs = programs_of(settings, clock, unwanted=self._is_unwanted)
         self.collector = Collector(
-            programs_of(settings, clock, unwanted=self._is_unwanted),
+            self._programs,
             gate=self.gate,
             uploader=self.uploader,
             identity=lambda: self.registration.identity,
@@ -140,6 +162,32 @@ class Observer:
 
     def _heard(self, answer: Answer) -> None:
         self.collector.compress = answer.gzip
+        if self.gate.asked() is not None:
+            # By the loop that reads files, which ends its turn for it.
+            self.collector.forget()
+            self._woken.set()
+
+    def _preview(self) -> None:
+        """Send the samples that a signed preview asks for, if one does."""
+        asked, identity = self.gate.asked(), self.registration.identity
+        if asked is None or identity is None:
+            return
+        ends_ms = self._clock.steady_ms() + limits.SAMPLES_S * 1_000
+        found = preview.previews(
+            self._programs, since_ms=0, is_over=lambda: self._clock.steady_ms() >= ends_ms
+        )
+        try:
+            samples = samples_of(asked, found, identity.sealer)
+        except Exception as error:  # noqa: BLE001  # as a file that cannot be read ends no reading
+            self._log.warning("preview.failed", reason=brief(error))
+            self.gate.end_preview()
+            return
+        reply = self.uploader.send_samples(samples)
+        if reply.status == _OK:
+            self._log.info("preview.sent", number=asked.number)
+        else:
+            told = reply.detail or f"HTTP {reply.status}"
+            self._log.warning("preview.failed", number=asked.number, reason=told)
 
     def _beaten(self) -> None:
         """Say what was done last; by the thread of heartbeats, so also where reading hangs."""
@@ -189,6 +237,7 @@ class Observer:
         try:
             while not self._ended.is_set():
                 self._follow_gate()
+                self._preview()
                 more = self.collector.run()
                 self.gate.look()
                 if not more:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
-import hashlib
 import hmac
 from collections.abc import Callable
 from typing import Final, NewType
@@ -23,7 +22,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from holdfast.machine.observer.limits import GZIP_BYTES_MIN
 
 KEY_BYTES: Final = 32
-_KEY_SIZES: Final = (16, 24, 32)
 _NONCE_BYTES: Final = 12
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_LEVEL: Final = 6
@@ -42,16 +40,6 @@ Draw = Callable[[int], bytes]
 def make_key(draw: Draw) -> str:
     """Return a new key as it stands in `config.json`."""
     return base64.b64encode(draw(KEY_BYTES)).decode()
-
-
-def key_of(text: str) -> bytes:
-    """Return the key's bytes: base64 of 16, 24 or 32 bytes, else the SHA-256 of the text."""
-    padded = text.strip().replace("-", "+").replace("_", "/")
-    try:
-        raw = base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    return raw if len(raw) in _KEY_SIZES else hashlib.sha256(text.encode()).digest()
 
 
 class Sealer:

@@ -1,7 +1,8 @@
-"""The one way out: everything that leaves the node passes `Uploader.send` or `Uploader.ask`.
+"""The one way out: everything that leaves the node passes `Uploader`, or `Lines` without content.
 
 `send` takes content, typed and with its class; it asks the gate inside the transaction that queues
-it, and again right before each request. `ask` takes one of four small questions whose types are the
+it, and again right before each request. `send_samples` takes the samples of a signed preview, for
+which the gate is asked right before. `ask` takes one of a few small questions whose types are the
 whole of what they can carry. No other module of the observer may open a connection; an import
 rule and a house test hold that.
 
@@ -14,10 +15,10 @@ import _sqlite3 as sqlite3
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
@@ -26,6 +27,14 @@ from holdfast.kernel.secret import Secret
 from holdfast.machine.observer import counts, cursors, gate, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.questions import (
+    AskBrowsers,
+    Heartbeat,
+    Question,
+    Reconnect,
+    Register,
+    WakePoll,
+)
 from holdfast.machine.observer.sealing import Name
 from holdfast.outbox.box import Outbox, open_outbox
 from holdfast.outbox.database import PROCESS, UnavailableError
@@ -44,11 +53,17 @@ from holdfast.outbox.ports import (
 )
 from holdfast.outbox.receipts import OPEN
 from holdfast.outbox.transaction import DROPPED, Transaction
+from holdfast.wire.api.browser_keys import (
+    OBSERVER_BROWSERS_PATH,
+    OBSERVER_COPIES_PATH,
+    OBSERVER_SAMPLES_PATH,
+    ObserverCopy,
+    ObserverSamples,
+)
 from holdfast.wire.api.clawmetry import MAY_CHANGE
 from holdfast.wire.consent import CLASSES, ContentClass, Grant
-from holdfast.wire.limits import COUNTER_MAX, TEXT_MAX
 
-Endpoint: TypeAlias = Literal["events", "logs", "memory", "sessions", "cron", "days"]
+Endpoint: TypeAlias = Literal["events", "logs", "memory", "sessions", "cron", "days", "files"]
 
 PATHS: Final[dict[Endpoint, str]] = {
     "events": "/ingest/events",
@@ -57,6 +72,7 @@ PATHS: Final[dict[Endpoint, str]] = {
     "sessions": "/ingest/sessions",
     "cron": "/api/ingest",
     "days": "/ingest/autonomy",
+    "files": "/ingest/files",
 }
 """Where a body goes (compat/clawmetry-daemon.md)."""
 
@@ -67,8 +83,6 @@ _KIND: Final = "event"
 _GATE_CLOSED: Final = -1
 """The status of a reply for which nothing was sent."""
 _DIGEST_DIGITS: Final = 16
-_Label = Annotated[str, Meta(max_length=TEXT_MAX)]
-_Number = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -93,53 +107,19 @@ class Envelope(Struct, frozen=True, kw_only=True):
         return f"{self.content}:{self.endpoint}:{self.stream}:{self.start}:{digest}"
 
 
+class Samples(Struct, frozen=True, kw_only=True):
+    """Samples on their way out, for one signed preview; they pass no queue, and leave once.
+
+    `sealed` is sealed as content is, and that to the key of the page that asked.
+    """
+
+    number: int
+    sealed: str
+
+
 def digest_of(event_ids: Sequence[Name]) -> str:
     """Return the id of an upload: the same for the same names."""
     return hashlib.sha256("\n".join(event_ids).encode()).hexdigest()[:_DIGEST_DIGITS]
-
-
-class Heartbeat(Struct, frozen=True, kw_only=True):
-    """A sign of life. These fields are all that can be said; none has content.
-
-    `queue` is how many uploads wait, by class, `seen_number` the highest number of a grant taken.
-    """
-
-    node_id: _Label
-    ts: _Label
-    platform: _Label
-    version: _Label
-    e2e: bool
-    seen_number: _Number
-    queue: Annotated[dict[ContentClass, _Number], Meta(max_length=len(CLASSES))]
-    client: Literal["holdfast-observer"] = "holdfast-observer"
-
-
-class WakePoll(Struct, frozen=True, kw_only=True):
-    """Ask to be answered when a heartbeat is wanted, or after `wait` seconds."""
-
-    wait: _Number
-
-
-class Register(Struct, frozen=True, kw_only=True):
-    """Ask for a key, for a machine without one."""
-
-    hostname: _Label
-    machine_id: _Label
-    platform: _Label
-    source: _Label
-    sandbox: _Label = ""
-
-
-class Reconnect(Struct, frozen=True, kw_only=True):
-    """Ask what is known of a key that this machine has already."""
-
-    api_key: Annotated[str, Meta(max_length=512)]
-    hostname: _Label
-    machine_id: _Label
-    existing_node_id: _Label
-
-
-Question: TypeAlias = Heartbeat | WakePoll | Register | Reconnect
 
 
 class Destination(NamedTuple):
@@ -177,6 +157,124 @@ def _always() -> bool:
     return True
 
 
+class Lines:
+    """Connections to the plane, one kept for each kind of request. Safe from any thread."""
+
+    def __init__(
+        self,
+        destination: Callable[[], Destination | None],
+        *,
+        clock: Clock,
+        agent: str,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        `agent` is this program with its version. `credentials` are headers that prove a machine of
+        the plane; they go with a registration only.
+        """
+        self._destination = destination
+        self._clock = clock
+        self._agent = agent
+        self._credentials = dict(credentials or {})
+        self._kept: dict[str, HttpConnection] = {}
+
+    def ask(self, question: Question) -> Reply:
+        """Ask, and return the answer; never raises for what the network does."""
+        match question:
+            case Heartbeat():
+                return self.exchange("heartbeat", "POST", "/ingest/heartbeat", _encode(question))
+            case WakePoll(wait=wait):
+                known = self._destination()
+                node = "" if known is None else _quoted(known.node)
+                path = f"/ingest/wake?node_id={node}&wait={wait}"
+                timeout_s = wait + limits.WAKE_SLACK_S
+                return self.exchange("wake", "GET", path, b"", timeout_s=timeout_s)
+            case Register():
+                return self.exchange(
+                    "register", "POST", "/api/register", _encode(question),
+                    timeout_s=limits.REGISTER_TIMEOUT_S,
+                )  # fmt: skip
+            case Reconnect():
+                return self.exchange(
+                    "register", "POST", "/auth", _encode(question),
+                    timeout_s=limits.REGISTER_TIMEOUT_S,
+                )  # fmt: skip
+            case AskBrowsers():
+                known = self._destination()
+                node = "" if known is None else _quoted(known.node)
+                path = f"{OBSERVER_BROWSERS_PATH}?node_id={node}"
+                return self.exchange("browsers", "GET", path, b"")
+            case ObserverCopy():
+                return self.exchange("browsers", "POST", OBSERVER_COPIES_PATH, _encode(question))
+
+    def exchange(
+        self,
+        line: str,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        timeout_s: float | None = None,
+        allowed: Callable[[], bool] = _always,
+    ) -> Reply:
+        """Exchange on the connection kept for such requests, or on a new one.
+
+        `allowed` is asked right before each request, a repeated one included.
+        """
+        known = self._destination()
+        if known is None:
+            return Reply(0, b"", "no address of a plane")
+        try:
+            address = address_of(known.url)
+        except ValueError as error:
+            return Reply(0, b"", str(error))
+        problem = unsafe(address)
+        if problem:
+            return Reply(0, b"", problem)
+        headers = self._headers(known, line)
+        target = address.path.rstrip("/") + path
+        while True:
+            kept = self._kept.pop(line, None)
+            wait_s = limits.EXCHANGE_TIMEOUT_S if timeout_s is None else timeout_s
+            connection = kept or HttpConnection(*address.origin, timeout_s=wait_s)
+            if not allowed():
+                connection.close()
+                return Reply(_GATE_CLOSED, b"", "the gate is closed for it")
+            try:
+                response = connection.exchange(method, target, body, headers)
+            except (OSError, ValueError) as error:
+                connection.close()
+                # One that was kept may have been closed meanwhile: a new one gives the true result.
+                if kept is None or not isinstance(error, ConnectionError):
+                    return Reply(0, b"", reason(error))
+                continue
+            except BaseException:
+                connection.close()
+                raise
+            # A request that was given up may come back beside the next one.
+            if not response.reusable or self._kept.setdefault(line, connection) is not connection:
+                connection.close()
+            waits_ms = retry_after_ms(response.headers, self._clock.now_ms())
+            return Reply(response.status, response.body, "", waits_ms)
+
+    def _headers(self, known: Destination, line: str) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": self._agent,
+            **({"X-Api-Key": known.key.reveal()} if known.key else {}),
+            **({"X-Node-Id": _quoted(known.node)} if known.node else {}),
+            **(self._credentials if line == "register" else {}),
+        }
+
+    def drop(self) -> None:
+        """Close every kept connection."""
+        for line in list(self._kept):
+            connection = self._kept.pop(line, None)
+            if connection is not None:
+                connection.close()
+
+
 class Uploader:
     """Queues content and sends it, and asks questions. Safe from any thread."""
 
@@ -191,17 +289,11 @@ class Uploader:
         agent: str,
         credentials: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep the queue in `folder`; nothing is sent before `resume`.
-
-        `agent` is this program with its version. `credentials` are headers that prove a machine of
-        the plane; they go with a registration only.
-        """
+        """Keep the queue in `folder`; nothing is sent before `resume`. The rest is of `Lines`."""
         self._gate = gate_of_node
         self._destination = destination
         self._clock = clock
-        self._agent = agent
-        self._credentials = dict(credentials or {})
-        self._lines: dict[str, HttpConnection] = {}
+        self._lines = Lines(destination, clock=clock, agent=agent, credentials=credentials)
         self._bounds: dict[str, int] | None = None
         self._followed: tuple[frozenset[str], int] | None = None
         self.outbox: Outbox = open_outbox(
@@ -346,99 +438,32 @@ class Uploader:
         def allowed() -> bool:
             return self._gate.may_send(known, since_ms=self._held_from_ms(known))
 
-        return self._exchange("content", "POST", path, item.payload.encode(), allowed=allowed)
+        return self._lines.exchange("content", "POST", path, item.payload.encode(), allowed=allowed)
+
+    def send_samples(self, samples: Samples) -> Reply:
+        """Send the samples of a preview, if the gate lets them out at this moment: one try."""
+        known = self._destination()
+        node = "" if known is None else known.node
+        body = ObserverSamples(node_id=node, number=samples.number, sealed=samples.sealed)
+
+        def allowed() -> bool:
+            return self._gate.may_preview(samples.number)
+
+        path = OBSERVER_SAMPLES_PATH
+        try:
+            return self._lines.exchange("samples", "POST", path, _encode(body), allowed=allowed)
+        finally:
+            self._gate.end_preview()
 
     # ------------------------------------------------------------------ questions
 
     def ask(self, question: Question) -> Reply:
         """Ask, and return the answer; never raises for what the network does."""
-        match question:
-            case Heartbeat():
-                return self._exchange("heartbeat", "POST", "/ingest/heartbeat", _encode(question))
-            case WakePoll(wait=wait):
-                known = self._destination()
-                node = "" if known is None else _quoted(known.node)
-                path = f"/ingest/wake?node_id={node}&wait={wait}"
-                timeout_s = wait + limits.WAKE_SLACK_S
-                return self._exchange("wake", "GET", path, b"", timeout_s=timeout_s)
-            case Register():
-                return self._exchange(
-                    "register", "POST", "/api/register", _encode(question),
-                    timeout_s=limits.REGISTER_TIMEOUT_S,
-                )  # fmt: skip
-            case Reconnect():
-                return self._exchange(
-                    "register", "POST", "/auth", _encode(question),
-                    timeout_s=limits.REGISTER_TIMEOUT_S,
-                )  # fmt: skip
-
-    # ------------------------------------------------------------------ connections
-
-    def _exchange(
-        self,
-        line: str,
-        method: str,
-        path: str,
-        body: bytes,
-        *,
-        timeout_s: float | None = None,
-        allowed: Callable[[], bool] = _always,
-    ) -> Reply:
-        """Exchange on the connection kept for such requests, or on a new one.
-
-        `allowed` is asked right before each request, a repeated one included.
-        """
-        known = self._destination()
-        if known is None:
-            return Reply(0, b"", "no address of a plane")
-        try:
-            address = address_of(known.url)
-        except ValueError as error:
-            return Reply(0, b"", str(error))
-        problem = unsafe(address)
-        if problem:
-            return Reply(0, b"", problem)
-        headers = self._headers(known, line)
-        target = address.path.rstrip("/") + path
-        while True:
-            kept = self._lines.pop(line, None)
-            wait_s = limits.EXCHANGE_TIMEOUT_S if timeout_s is None else timeout_s
-            connection = kept or HttpConnection(*address.origin, timeout_s=wait_s)
-            if not allowed():
-                connection.close()
-                return Reply(_GATE_CLOSED, b"", "the gate is closed for it")
-            try:
-                response = connection.exchange(method, target, body, headers)
-            except (OSError, ValueError) as error:
-                connection.close()
-                # One that was kept may have been closed meanwhile: a new one gives the true result.
-                if kept is None or not isinstance(error, ConnectionError):
-                    return Reply(0, b"", reason(error))
-                continue
-            except BaseException:
-                connection.close()
-                raise
-            # A request that was given up may come back beside the next one.
-            if not response.reusable or self._lines.setdefault(line, connection) is not connection:
-                connection.close()
-            waits_ms = retry_after_ms(response.headers, self._clock.now_ms())
-            return Reply(response.status, response.body, "", waits_ms)
-
-    def _headers(self, known: Destination, line: str) -> dict[str, str]:
-        return {
-            "Content-Type": "application/json",
-            "User-Agent": self._agent,
-            **({"X-Api-Key": known.key.reveal()} if known.key else {}),
-            **({"X-Node-Id": _quoted(known.node)} if known.node else {}),
-            **(self._credentials if line == "register" else {}),
-        }
+        return self._lines.ask(question)
 
     def reconnect(self) -> None:
         """Drop every kept connection: the address has changed."""
-        for line in list(self._lines):
-            connection = self._lines.pop(line, None)
-            if connection is not None:
-                connection.close()
+        self._lines.drop()
 
     def mark(self) -> str:
         """Return a fingerprint of the destination, the key and the grant; empty without them."""

@@ -26,6 +26,7 @@ from holdfast.plane.wiring import clouds as where
 from holdfast.plane.wiring.about import about_part, home_part
 from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
+from holdfast.plane.wiring.browser_keys import browser_keys_part
 from holdfast.plane.wiring.budgets import make_budgets
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
@@ -117,6 +118,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         check_ins.part,
         brains.part,
         content.part,
+        browser_keys_part(core, observed, consent.index, reach.controllers),
         intents_part(core, consent.nodes, machine_index),
         content.costs.part,
         budgets.part,

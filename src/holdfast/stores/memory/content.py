@@ -32,6 +32,7 @@ from holdfast.content.records import (
 )
 from holdfast.content.usage import is_past
 from holdfast.kernel.failure import OperationError
+from holdfast.stores.memory.browser_keys import MemoryBrowserKeys
 from holdfast.wire.api.content import RefusedWhy
 from holdfast.wire.consent import ContentClass
 
@@ -57,10 +58,11 @@ class _Stream:
         return sum(len(item.body) for item in self.items.values())
 
 
-class MemoryContent:
+class MemoryContent(MemoryBrowserKeys):
     """The store of content, in memory."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._keys: dict[str, NodeKey] = {}
         self._nodes: dict[int, Node] = {}
         self._streams: dict[_Place, _Stream] = {}

@@ -36,9 +36,9 @@ from holdfast.content.records import (
 from holdfast.content.usage import is_past
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
+from holdfast.stores.sqlite.browser_keys import BrowserKeysSqlite
 from holdfast.stores.sqlite.bulk import Bulk
 from holdfast.stores.sqlite.database import open_reader, open_store
-from holdfast.stores.sqlite.store import SqliteStore
 from holdfast.wire.consent import ContentClass
 
 CHECKPOINT_PAGES: Final = 4_096
@@ -49,7 +49,7 @@ _NODE_COLUMNS: Final = 13
 _USAGE_COLUMNS: Final = 10
 
 
-class ContentSqlite(SqliteStore):
+class ContentSqlite(BrowserKeysSqlite):
     """The store of content, in a file."""
 
     def __init__(

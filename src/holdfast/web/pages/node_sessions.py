@@ -71,6 +71,7 @@ class TurnRow(NamedTuple):
     tool: str
     text: str
     sealed: bool
+    blob: str
     cut: bool
     at: Moment | None
 
@@ -132,6 +133,7 @@ def turn_row(found: Turn, *, now_ms: int) -> TurnRow:
         tool=found.tool,
         text=found.text,
         sealed=found.sealed,
+        blob=found.blob,
         cut=found.cut,
         at=moment(found.at, now_ms),
     )
@@ -150,6 +152,7 @@ async def load(context: Context, call: Call) -> Names:
         "refused": tuple(refused_row(one, now_ms=call.now_ms) for one in found.refused),
         "session": session,
         "turns": (),
+        "has_sealed": False,
         "sessions": (),
         "sealed": (),
     }
@@ -157,7 +160,8 @@ async def load(context: Context, call: Call) -> Names:
         query = {**paging(call, TURN_ITEMS), "session": session}
         said = await context.api.ask(call, "content.turns", TurnList, path=path, query=query)
         turns = tuple(turn_row(one, now_ms=call.now_ms) for one in said.items)
-        return {**names, "turns": turns, "next": said.next}
+        has_sealed = any(turn.sealed for turn in turns)
+        return {**names, "turns": turns, "has_sealed": has_sealed, "next": said.next}
     query = paging(call, SESSION_ITEMS)
     listed = await context.api.ask(call, "content.sessions", SessionList, path=path, query=query)
     return {

@@ -156,6 +156,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     grant: SignedDocument | None = None
     keys: Annotated[tuple[SignedDocument, ...], Meta(max_length=SUCCESSORS_MAX)] = ()
     node: Label = ""
+    preview: SignedDocument | None = None
 
 
 class WakeAnswer(Struct, frozen=True, kw_only=True):
@@ -263,6 +264,7 @@ UPLOADS: Final = (
     _upload("logs", "/ingest/logs", "Lines of the agent's log files."),
     _upload("sessions", "/ingest/sessions", "Titles, channels, models and times of sessions."),
     _upload("memory", "/ingest/memory", "Memory files, whole."),
+    _upload("files", "/ingest/files", "Text files of the workspace, whole; our observer's alone."),
     _upload("ingest", "/api/ingest", "Definitions and states of cron jobs."),
     _upload("snapshot", "/ingest/system-snapshot", "The whole node at once: never kept."),
     _upload("autonomy", "/ingest/autonomy", "Numbers of a day: how often a person stepped in."),

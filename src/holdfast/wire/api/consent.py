@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from holdfast.wire.api.browser_keys import PublicKey
 from holdfast.wire.api.endpoint import (
     ACCOUNT,
     PAGING,
@@ -145,6 +146,16 @@ class ConsentIntent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     classes: AnyClasses | None = None
 
 
+class PreviewAsk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let samples of a node out once, sealed to the key of the page that asks.
+
+    What the page opens with that key is sealed as all content is: a browser reads it that holds the
+    node's content key.
+    """
+
+    public_key: PublicKey
+
+
 class IntentTaken(Struct, frozen=True, kw_only=True):
     """The intent was taken; `already_started` says that there was an earlier one."""
 
@@ -218,6 +229,7 @@ class ConsentEntry(Struct, frozen=True, kw_only=True):
         "intent",
         "granted",
         "revoked",
+        "previewed",
         "expired",
         "deleted",
         "number",
@@ -269,6 +281,10 @@ CONSENT: Final = (
     followed(
         "consent.intent", f"{_ONE}/intent", ConsentIntent, IntentTaken,
         "Say that somebody wants to see what a node does; the first time may grant classes.",
+    ),
+    followed(
+        "consent.preview", f"{_ONE}/preview", PreviewAsk, ConsentDetail,
+        "Let samples of what a node would send out once, in the next minute, for one page.",
     ),
     look(
         "consent.receipts", f"{_ONE}/receipts", ReceiptList,

@@ -131,6 +131,10 @@ PAGES: Final = (
         "One node: its sessions, or one of them turn by turn.",
         _field("session", r"[^\x00-\x1f]{1,512}", "The session to show."), *PAGING,
     ),
+    _page(
+        "node-keys", "/nodes/{id}/keys",
+        "Which browsers open what a node sealed; enrolling one, and the recovery code.",
+    ),
     _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
     _page(
         "operations", "/operations", "Orders and what became of them.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.wire.api.accounts import ACCOUNTS
 from holdfast.wire.api.brains import BRAINS
+from holdfast.wire.api.browser_keys import BROWSER_KEYS
 from holdfast.wire.api.budgets import BUDGETS
 from holdfast.wire.api.clawmetry import CLAWMETRY
 from holdfast.wire.api.consent import CONSENT
@@ -87,7 +88,7 @@ def _check_row(row: Endpoint) -> None:
 ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
     (
         *CONTROLLER, *CLAWMETRY, *GRADATA, *INSTANCES, *CARE, *PAIRING, *CONSENT, *BRAINS,
-        *CONTENT, *COSTS, *BUDGETS, *PLANE, *ACCOUNTS, *PAGES,
+        *CONTENT, *BROWSER_KEYS, *COSTS, *BUDGETS, *PLANE, *ACCOUNTS, *PAGES,
     )
 )  # fmt: skip
 

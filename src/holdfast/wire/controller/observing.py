@@ -1,4 +1,4 @@
-"""The two calls of existing dashboards about the observer (compat/controller.md)."""
+"""Calls about the observer: two of existing dashboards (compat/controller.md), and enrolling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.controller.endpoint import act, look
+from holdfast.wire.controller.endpoint import OURS, act, look, order
 
 URL_CHARS_MAX: Final = 2_048
 
@@ -43,4 +43,29 @@ DASHBOARD_URL: Final = look(
     statuses=(200, 404), codes=("no_dashboard_url", "url_unreadable"),
 )  # fmt: skip
 
-OBSERVING: Final = (START_SYNC, DASHBOARD_URL)
+
+class EnrolOrder(Struct, frozen=True, kw_only=True):
+    """Seal the machine's content key to a browser, whose fingerprint a person typed."""
+
+    public_key: Annotated[str, Meta(max_length=128)]
+    fingerprint: Annotated[str, Meta(max_length=64)]
+
+
+class EnrolAnswer(Struct, frozen=True, kw_only=True):
+    """The content key, sealed so that this browser alone opens it, and the key's id."""
+
+    key_id: Annotated[str, Meta(max_length=16)]
+    sealed: Annotated[str, Meta(max_length=256)]
+
+
+ENROL: Final = order(
+    "observer/enrol", EnrolOrder, EnrolAnswer,
+    "Seal the machine's content key to a browser of its owner.",
+    capability="observer.enrol", prefix=OURS, statuses=(200, 404),
+    codes=(
+        "wrong_fingerprint", "invalid_public_key", "not_registered", "registration_unreadable",
+        "unusable_key",
+    ),
+)  # fmt: skip
+
+OBSERVING: Final = (START_SYNC, DASHBOARD_URL, ENROL)

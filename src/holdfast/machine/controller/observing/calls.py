@@ -1,4 +1,4 @@
-"""The owner's wish to see the node, and where they see it (compat/controller.md).
+"""The owner's wish to see the node, where they see it (compat/controller.md), and with which key.
 
 Whoever calls these routes has shown the controller's token, which no confined agent can read. The
 plane hears of the wish with the machine's two credentials, which it can not read either: with the
@@ -16,6 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.kernel.failure import OperationError, brief, reason
+from holdfast.machine.content_key import (
+    EnrolError,
+    id_of_key,
+    key_of,
+    sealed_content_key,
+)
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.credentials import Credentials, machine_headers
 from holdfast.machine.controller.errors import RefusedError
@@ -26,20 +32,31 @@ from holdfast.machine.controller.process import atomic_file
 from holdfast.relay.urls import whole_url
 from holdfast.wire.address import Base
 from holdfast.wire.api.controller import INTENT_PATH, MachineIntent, MachineIntentAnswer
-from holdfast.wire.controller.observing import URL_CHARS_MAX, DashboardUrl, SyncStarted
+from holdfast.wire.controller.observing import (
+    URL_CHARS_MAX,
+    DashboardUrl,
+    EnrolAnswer,
+    EnrolOrder,
+    SyncStarted,
+)
 
 _FILE_BYTES_MAX: Final = 65_536
 _SCHEMES: Final = ("https://", "http://")
 
 
 class _Registration(Struct, frozen=True):
-    """The part of `config.json` that says that the machine has registered."""
+    """What is read of `config.json`: that the machine has registered, and what it seals with."""
 
     api_key: str
+    encryption_key: str = ""
+
+    def __repr__(self) -> str:
+        """Return a form without the keys."""
+        return "_Registration(…)"
 
 
 class OwnerCalls:
-    """Answers both routes."""
+    """Answers the routes about the observer."""
 
     def __init__(
         self,
@@ -47,21 +64,26 @@ class OwnerCalls:
         plane_url: str,
         sandbox: str,
         *,
+        node: str,
         credentials: Credentials,
         session: aiohttp.ClientSession,
         log: Log,
     ) -> None:
-        """Read below `agent_home`; without a plane's URL nobody can be told."""
+        """Read below `agent_home`; without a plane's URL nobody can be told.
+
+        `node` is the plane's id of this node, empty where the plane told none.
+        """
         self._home = agent_home
         self._plane_url = plane_url
         self._sandbox = sandbox
+        self._node = node
         self._credentials = credentials
         self._session = session
         self._log = log
 
     async def start_sync(self) -> SyncStarted:
         """Tell the plane of the owner's wish."""
-        await asyncio.to_thread(self._check_registered)
+        await asyncio.to_thread(self._registration)
         try:
             answer = await self._tell_plane()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -70,15 +92,30 @@ class OwnerCalls:
         self._log.emit("observer.intent", already_started=answer.already_started)
         return SyncStarted(ok=True, already_started=answer.already_started)
 
-    def _check_registered(self) -> None:
-        """Refuse while the machine has no registration, or none that can be read."""
+    async def enrol(self, order: EnrolOrder) -> EnrolAnswer:
+        """Seal the content key to a browser, if its key has the fingerprint that a person typed."""
+        found = await asyncio.to_thread(self._registration)
+        if not (found.encryption_key and self._node):
+            raise RefusedError(404, "not_registered", "The machine has no key to seal with yet")
+        key = key_of(found.encryption_key)
+        try:
+            sealed = sealed_content_key(key, self._node, order.public_key, order.fingerprint)
+        except EnrolError as error:
+            self._log.emit("observer.enrol_refused", reason=error.code)
+            raise RefusedError(400, error.code, str(error), field=error.field) from None
+        self._log.emit("observer.enrolled", fingerprint=order.fingerprint)
+        return EnrolAnswer(key_id=id_of_key(key), sealed=sealed)
+
+    def _registration(self) -> _Registration:
+        """Return the registration; refuse while there is none, or none that can be read."""
         raw = self._read(protocol.REGISTRATION_FILE, "registration_unreadable", "not_registered")
         try:
-            registered = bool(msgspec.json.decode(raw, type=_Registration).api_key)
+            found = msgspec.json.decode(raw, type=_Registration)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            registered = False
-        if not registered:
+            found = _Registration("")
+        if not found.api_key:
             raise RefusedError(500, "registration_unreadable", "The registration has no api_key")
+        return found
 
     async def _tell_plane(self) -> MachineIntentAnswer:
         """Call the plane; raise OSError for any other answer than a yes."""

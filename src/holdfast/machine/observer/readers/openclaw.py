@@ -22,6 +22,7 @@ from holdfast.machine.observer.readers.documents import Body, Document, Document
 from holdfast.machine.observer.readers.lines import LineFile
 from holdfast.machine.observer.readers.parts import Source, Unread, encoded
 from holdfast.machine.observer.readers.records import to_ms
+from holdfast.machine.observer.readers.workspace import text_files
 from holdfast.machine.observer.upload import Endpoint
 from holdfast.outbox.redactor import redact, redact_value
 from holdfast.wire.consent import ContentClass
@@ -72,6 +73,8 @@ class OpenClaw:
                 yield from self._memory()
             case "metadata":
                 yield from self._metadata()
+            case "files":
+                yield from self._files()
             case _:
                 return
 
@@ -151,6 +154,16 @@ class OpenClaw:
         for path in (*named, *dated):
             name = path.relative_to(self._workspace).as_posix()
             yield from self._document("memory", path, self._workspace, name)
+
+    def _files(self) -> Iterator[Source]:
+        # The folder `memory` is of the class of that name, whatever else lies in it.
+        but = frozenset((*WORKSPACE_FILES, "memory"))
+        for name, changed_ns in text_files(self._workspace, but=but):
+            path = self._workspace / name
+            yield DocumentFile(
+                "files", "files", path, self._workspace, f"workspace/{name}", changed_ns,
+                self._clock, file_body,
+            )  # fmt: skip
 
     def _metadata(self) -> Iterator[Source]:
         yield from self._agents("metadata").unread
@@ -254,6 +267,14 @@ def memory_body(document: Document) -> Body:
             "memory_content": [{"path": name, "content": text}],
         }
     )
+
+
+def file_body(document: Document) -> Body:
+    """Return the body of a file of the workspace, None for one that is no text after all."""
+    if b"\0" in document.raw:
+        return Body(None)
+    name = document.name.partition("/")[2]
+    return memory_body(document._replace(name=label(name)))
 
 
 class _Schedule(Struct):

@@ -1,0 +1,278 @@
+"""What a machine sealed opens in its owner's browsers alone: a real plane, observer, Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect
+
+from holdfast.machine.content_key import id_of_key, seal_to
+from holdfast.wire.browser_keys import CONTENT_KEY, PREVIEW, fingerprint_of, id_of
+from tests.browser.conftest import open_real_page
+from tests.support.browser_seal import new_pair, open_from, point_of, raw_of, text_of, unlock
+from tests.support.observed import Observed, ask
+from tests.support.patience import patience
+from tests.support.planes import PlaneProcess, plane_at, until
+
+LONG_MS = 1_000 * patience(20)
+MARKER = "MARKER-of-what-was-said"
+OPENS = "This browser opens what this node sealed."
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneProcess]:
+    home = tmp_path_factory.mktemp("sealed") / "home"
+    with plane_at(home, HOLDFAST_OBSERVERS="true") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def one(plane: PlaneProcess) -> Observed:
+    made = Observed.created(plane, "sealed")
+    made.say(MARKER)
+    made.say("another turn")
+    plane.cli("consent", "grant", made.node.id, "transcripts", "--backfill", "everything", "--yes")
+    until("its transcript arrives", lambda: MARKER in made.arrived(), seconds=30)
+    return made
+
+
+class Watched:
+    """One browser of the owner, and every request that it sends."""
+
+    def __init__(self, page: Page, plane: PlaneProcess, node: str) -> None:
+        self.page = page
+        self._base = f"{plane.url}/nodes/{node}"
+        self.sent: list[Request] = []
+        page.context.on("request", self._note)
+
+    def _note(self, request: Request) -> None:
+        self.sent.append(request)
+
+    def keys(self) -> Page:
+        """Open the page of the node's keys."""
+        self.page.goto(f"{self._base}/keys")
+        return self.page
+
+    def state(self) -> str:
+        """Return what the page says of this browser."""
+        return self.page.locator("#keys-state").inner_text()
+
+    def made(self, name: str) -> str:
+        """Make this browser's key, and return the fingerprint that it shows."""
+        page = self.keys()
+        page.get_by_label("Name of this browser").fill(name)
+        page.get_by_role("button", name="Make its key").click()
+        shown = page.locator("#keys-waits code[data-fingerprint]").first
+        expect(shown).to_have_text(re.compile(r"^([A-Z2-7]{4}-){4}[A-Z2-7]{4}$"), timeout=LONG_MS)
+        return shown.inner_text()
+
+    def opens(self) -> None:
+        """Expect that this browser opens the node."""
+        expect(self.page.locator("#keys-state")).to_have_text(OPENS, timeout=LONG_MS)
+
+    def session(self) -> Page:
+        """Open the node's only session."""
+        self.page.goto(f"{self._base}/sessions")
+        self.page.locator("[data-row-link]").first.click()
+        return self.page
+
+    def texts(self) -> str:
+        """Return everything that was sent: addresses, headers and bodies."""
+        return "\n".join(
+            f"{request.url} {request.headers} {(request.post_data_buffer or b'')!r}"
+            for request in self.sent
+        )
+
+
+@pytest.fixture
+def browsers(browser: Browser, plane: PlaneProcess, one: Observed) -> Iterator[list[Watched]]:
+    with ExitStack() as stack:
+        pages = [stack.enter_context(open_real_page(browser, plane)) for _ in range(3)]
+        yield [Watched(page, plane, one.node.id) for page in pages]
+
+
+def test_from_enrolling_to_revoking(
+    browsers: list[Watched], plane: PlaneProcess, one: Observed
+) -> None:
+    first, second, third = browsers
+    shown = first.made("Desk")
+    assert shown in plane.cli("consent", "browsers", one.node.id).stdout
+    assert "nothing of this node" in first.state()
+    first.page.get_by_role("button", name="Have the instance's machine").click()
+    first.opens()
+    assert [row["fingerprint"] for row in one.log("observer.enrolled")] == [shown]
+
+    page = first.session()
+    turns = page.locator("[data-opened]")
+    expect(turns).to_have_count(2, timeout=LONG_MS)
+    expect(turns.first).to_contain_text(MARKER)
+    page.get_by_label("Search this page").fill("ANOTHER turn")
+    expect(page.locator("#replay-found")).to_have_text("1 of 2 turns")
+    expect(turns.first).to_be_hidden()
+
+    # A second browser, which the first one lets in by the fingerprint that it shows.
+    other = second.made("Phone")
+    page = first.keys()
+    page.get_by_label("Fingerprint that the other browser shows").fill(other.lower())
+    page.get_by_role("button", name="Enrol it").click()
+    expect(page.get_by_text("Phone opens this node now")).to_be_visible(timeout=LONG_MS)
+    second.keys()
+    second.opens()
+
+    # A recovery code, and every browser gone.
+    first.page.get_by_role("button", name="Make a recovery code").click()
+    code = first.page.locator("[data-code]")
+    expect(code).to_have_text(re.compile(r"^([A-Z2-7]{4}-){7}[A-Z2-7]{4}$"), timeout=LONG_MS)
+    words = code.inner_text()
+    second.page.on("dialog", lambda asked: asked.accept())
+    for fingerprint in (shown, other):
+        row = second.page.locator("tr", has_text=fingerprint)
+        row.get_by_role("button", name="Revoke").click()
+        expect(row).to_have_count(0, timeout=LONG_MS)
+    expect(second.page.locator("#keys-state")).to_contain_text("has no key", timeout=LONG_MS)
+    expect(second.session().locator("#replay-note")).to_contain_text("this browser has none")
+    expect(second.page.locator("[data-opened]")).to_have_count(0)
+
+    third.made("New")
+    third.page.get_by_label("Recovery code").fill(words[:-1])
+    third.page.get_by_role("button", name="Use it").click()
+    expect(third.page.locator("#toasts")).to_contain_text("opens nothing", timeout=LONG_MS)
+    third.page.get_by_label("Recovery code").fill(words)
+    third.page.get_by_role("button", name="Use it").click()
+    third.opens()
+    expect(third.session().locator("[data-opened]").first).to_contain_text(MARKER, timeout=LONG_MS)
+
+    content_key = one.registration["encryption_key"]
+    for each in browsers:
+        told = each.texts()
+        assert len(each.sent) > 10
+        assert "ANOTHER turn" not in told
+        for secret in (MARKER, words, words.replace("-", ""), content_key):
+            assert secret not in told
+
+
+def test_a_key_that_the_plane_exchanged_is_never_sealed_to(
+    browsers: list[Watched], one: Observed
+) -> None:
+    first, second, _ = browsers
+    fingerprint = first.made("Trusted")
+    first.page.get_by_role("button", name="Have the instance's machine").click()
+    first.opens()
+    wanted = second.made("Waiting")
+
+    def exchanged(listed: dict[str, object]) -> dict[str, object]:
+        items = listed["items"]
+        assert isinstance(items, list)
+        mine = next(item for item in items if item["name"] == "Trusted")
+        for item in items:
+            if item["name"] == "Waiting":
+                item["public_key"] = mine["public_key"]
+        return listed
+
+    # A hostile plane: the id that was asked for, with another's public key.
+    first.page.route(
+        "**/sealed-keys",
+        lambda route: (
+            route.fulfill(json=exchanged(route.fetch().json()))
+            if route.request.method == "GET"
+            else route.continue_()
+        ),
+    )
+    first.keys()
+    first.page.get_by_label("Fingerprint that the other browser shows").fill(wanted)
+    first.page.get_by_role("button", name="Enrol it").click()
+    told = first.page.locator("#toasts")
+    expect(told).to_contain_text("gave another key for that fingerprint", timeout=LONG_MS)
+    sealed_to = [one for one in first.sent if one.method == "POST" and "sealed-keys" in one.url]
+    assert [one.post_data_json for one in sealed_to] == [{"fingerprint": fingerprint}]
+
+
+def test_an_agent_enrols_nobody_with_all_that_it_can_read(
+    browsers: list[Watched], plane: PlaneProcess, one: Observed
+) -> None:
+    first = browsers[0]
+    wanted = first.made("Not yet")
+    read = one.registration
+    api_key, node = read["api_key"], one.node.id
+    listed = ask(plane.url, f"/api/observer/browser-keys?node_id={read['node_id']}", api_key)
+    copy = {"node_id": read["node_id"], "browser": "bk_" + wanted.replace("-", "").lower(),
+            "key_id": "0" * 16, "sealed": "A" * 60}  # fmt: skip
+    given = ask(plane.url, "/api/observer/sealed-keys", api_key, method="POST", body=copy)
+    for status, body in (listed, given):
+        assert (status, json.loads(body)["code"]) == (403, "agent_cannot_enrol")
+    asked = {"fingerprint": wanted}
+    by_machine = f"/api/nodes/{node}/sealed-keys/by-machine"
+    assert ask(plane.url, by_machine, api_key, method="POST", body=asked)[0] == 401
+    assert ask(plane.url, f"/api/nodes/{node}/sealed-keys", api_key)[0] == 401
+    first.keys()
+    assert "nothing of this node" in first.state()
+
+
+def test_browser_and_machine_seal_and_open_alike(
+    browsers: list[Watched],
+) -> None:
+    page = browsers[0].keys()
+    pair, key = new_pair(), bytes(range(32))
+    point = point_of(pair)
+    run = """async ([point, key]) => {
+        const keys = await import('/static/browser_keys.js');
+        const raw = keys.fromBase64url(point);
+        const made = await keys.makeRecovery();
+        return {
+            fingerprint: await keys.fingerprint(raw),
+            id: keys.idOf(await keys.fingerprint(raw)),
+            key_id: await keys.keyId(keys.fromBase64url(key)),
+            sealed: await keys.sealTo(raw, keys.CONTENT_KEY, 'nd_1', keys.fromBase64url(key)),
+            code: made.code, locked: made.locked, point: keys.toBase64url(made.point),
+        };
+    }"""
+    told = page.evaluate(run, [text_of(point), text_of(key)])
+    shown = fingerprint_of(point)
+    assert (told["fingerprint"], told["id"]) == (shown, id_of(shown))
+    assert told["key_id"] == id_of_key(key)
+    assert open_from(pair, CONTENT_KEY, "nd_1", told["sealed"]) == key
+    # The recovery code unlocks its pair, to which a machine's seal opens.
+    recovery = unlock(told["code"], raw_of(told["point"]), told["locked"])
+    assert text_of(point_of(recovery)) == told["point"]
+    sealed = seal_to(raw_of(told["point"]), PREVIEW, "nd_1", b"samples")
+    opened = page.evaluate(
+        """async ([code, point, locked, sealed]) => {
+            const keys = await import('/static/browser_keys.js');
+            const holder = await keys.unlockRecovery(code, keys.fromBase64url(point), locked);
+            const plain = await keys.openFrom(holder, keys.PREVIEW, 'nd_1', sealed);
+            const other = keys.openFrom(holder, keys.CONTENT_KEY, 'nd_1', sealed);
+            const refused = await other.catch(() => 'refused');
+            return [new TextDecoder().decode(plain), refused];
+        }""",
+        [told["code"].lower(), told["point"], told["locked"], sealed],
+    )
+    assert opened == ["samples", "refused"]
+
+
+def test_samples_are_asked_for_before_a_yes_and_opened_in_the_page(
+    browsers: list[Watched], plane: PlaneProcess, one: Observed
+) -> None:
+    first = browsers[0]
+    one.remember("SAMPLE-of-memory")
+    page = first.page
+    page.goto(f"{plane.url}/nodes/{one.node.id}")
+    page.get_by_role("button", name="Show samples").click()
+    expect(page.locator("#samples-state")).to_contain_text("does not open this node yet")
+    assert "previewed" not in plane.cli("consent", "receipts", one.node.id).stdout
+
+    first.made("Looking")
+    page.get_by_role("button", name="Have the instance's machine").click()
+    first.opens()
+    page.goto(f"{plane.url}/nodes/{one.node.id}")
+    page.get_by_role("button", name="Show samples").click()
+    shown = page.locator("#samples-shown")
+    expect(shown).to_contain_text("SAMPLE-of-memory", timeout=LONG_MS)
+    expect(shown).to_contain_text("memory: 1 items of 1 sources")
+    expect(page.locator("#samples-state")).to_contain_text("Nothing of it was stored")
+    assert "previewed" in plane.cli("consent", "receipts", one.node.id).stdout
+    assert "SAMPLE-of-memory" not in one.arrived(), "memory was not granted"
+    assert "SAMPLE-of-memory" not in first.texts()
