@@ -16,6 +16,7 @@ from holdfast.content.records import Node, UsageSum
 from holdfast.content.settled import SettledUsage
 from holdfast.content.usage import day_of, parse_day
 from holdfast.kernel.clock import DAY_MS
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.costs import CostList, CostRow, CostsBy
 
@@ -46,12 +47,14 @@ class CostCalls:
         consents: Consents,
         prices: Callable[[], PriceNow],
         keep_ms: int,
+        name_of: NameOf = unnamed,
     ) -> None:
         self._usage = SettledUsage(store)
         self._directory = directory
         self._consents = consents
         self._prices = prices
         self._keep_ms = keep_ms
+        self._name_of = name_of
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
         """Return the handlers by the names of their endpoints."""
@@ -153,6 +156,7 @@ class CostCalls:
             account=node.account,
             instance=node.instance,
             counters=self._lets_out(node),
+            title=(self._name_of(node.instance) if node.instance else "") or node.name,
         )
 
 

@@ -22,6 +22,7 @@ from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.accounts import account_exists
 from holdfast.plane.wiring.core import Core
@@ -89,7 +90,9 @@ def open_observed(core: Core) -> Observed:
         core.home / CONTENT_FILE, lambda path: open_content(path, now_ms=clock.now_ms())
     )
     core.closing.push_async_callback(store.close)
-    directory = Directory(store, clock=clock, entropy=secrets.token_bytes, log=core.log)
+    directory = Directory(
+        store, clock=clock, entropy=secrets.token_bytes, log=core.log, publish=core.publish
+    )
     core.closing.push_async_callback(directory.flush)
 
     def troubles() -> tuple[str, ...]:
@@ -110,6 +113,8 @@ def make_content(
     consents: Consents,
     nodes: Nodes,
     machine_index: MachineIndex,
+    *,
+    name_of: NameOf = unnamed,
 ) -> Content:
     """Make the stream; observers learn the key that verifies grants from its answers."""
     clock, log = core.clock, core.log
@@ -151,6 +156,7 @@ def make_content(
         account_exists=account_exists(core),
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
+        name_of=name_of,
     )
     part = Part(
         name="content",
@@ -168,7 +174,9 @@ def make_content(
     return Content(
         observed=observed,
         presence=presence,
-        costs=make_costs(core, store, directory, consents, keep_ms=quota.keep_counters_ms),
+        costs=make_costs(
+            core, store, directory, consents, keep_ms=quota.keep_counters_ms, name_of=name_of
+        ),
         consent_changed=senders.consent_changed,
         part=part,
     )

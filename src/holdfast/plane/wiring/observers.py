@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from holdfast.instances.index import Page, Query
 from holdfast.instances.ports import Contacts
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.confinement import SPAN, Fleet
 from holdfast.plane.wiring.part import Part
@@ -20,8 +21,11 @@ _NAMED_MAX = 5
 class ObserverCheck:
     """Counts the observers of running machines."""
 
-    def __init__(self, fleet: Fleet, contacts: Contacts, settings: Settings) -> None:
+    def __init__(
+        self, fleet: Fleet, contacts: Contacts, settings: Settings, name_of: NameOf = unnamed
+    ) -> None:
         """Look at `fleet`; `contacts` is what machines reported last."""
+        self._name_of = name_of
         self._fleet = fleet
         self._contacts = contacts
         self._settings = settings
@@ -36,7 +40,7 @@ class ObserverCheck:
         async for instance, status in self._running():
             counts[status.observer] += 1
             if status.observer == "failing" and len(named) < _NAMED_MAX:
-                named.append((instance, status.observer_reason))
+                named.append((self._name_of(instance) or instance, status.observer_reason))
         failing = counts["failing"]
         left = failing - len(named)
         parts = [f"{counts['running']} of {counts.total()} reported machines run theirs"]
@@ -65,7 +69,7 @@ class ObserverCheck:
             query = query._replace(after=page.following)
 
 
-def observers_part(contacts: Contacts, fleet: Fleet, settings: Settings) -> Part:
-    """Return the check as a part."""
-    check = ObserverCheck(fleet, contacts, settings)
+def observers_part(contacts: Contacts, fleet: Fleet, settings: Settings, name_of: NameOf) -> Part:
+    """Return the check as a part; `name_of` names instances."""
+    check = ObserverCheck(fleet, contacts, settings, name_of)
     return Part(name="observers", checks=(check.check,))

@@ -41,6 +41,7 @@ from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.engine_part import engine_part
 from holdfast.plane.wiring.files import open_stores, stores_part
 from holdfast.plane.wiring.holder import prepare_home
+from holdfast.plane.wiring.instance_names import InstanceNames
 from holdfast.plane.wiring.instances import (
     Placing,
     instance_policy,
@@ -84,14 +85,17 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
-    observed = open_observed(core)
-    consent = make_consent(core, observed.deletion)
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
+    fleet = make_fleet(core, check_ins.telemetry)
+    names = InstanceNames(fleet)
+    observed = open_observed(core)
+    consent = make_consent(core, observed.deletion, name_of=names)
     people = make_people(core)
     brains = make_brains(core, machine_index)
-    content = make_content(core, observed, consent.index, consent.nodes, machine_index)
+    content = make_content(
+        core, observed, consent.index, consent.nodes, machine_index, name_of=names
+    )
     agents = make_agent_side(core, reach.controllers, people.access)
-    fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
         policy=instance_policy(core.settings),
         provider=core.settings.cloud,
@@ -118,7 +122,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         content.costs.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
-        observers_part(check_ins.telemetry, fleet, core.settings),
+        observers_part(check_ins.telemetry, fleet, core.settings, names),
         agents_part(agents),
     )
     return Subjects(
