@@ -91,7 +91,7 @@ def _all(query: dict[str, str]) -> CostList:
 
 def _row(one: CostRow) -> tuple[str, ...]:
     used = one.used
-    key = one.day or one.name or one.model or "(not named)"
+    key = one.day or one.title or one.name or one.model or "(not named)"
     if not one.counters and not tokens_of(used):
         return (key, *("" for _ in _REST[1:]), _CLOSED)
     counts = (

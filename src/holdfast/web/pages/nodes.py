@@ -24,6 +24,7 @@ from holdfast.wire.api.consent import (
     NodeConsent,
     ReceiptList,
 )
+from holdfast.wire.api.content import NodeDetail
 from holdfast.wire.api.instances import InstanceDetail
 from holdfast.wire.consent import ContentClass, counted
 from holdfast.wire.limits import VIEW_STEP_MS
@@ -62,7 +63,7 @@ class NodeRow(NamedTuple):
     """One node in the list."""
 
     id: str
-    name: str
+    title: str
     account: str
     instance: str
     badge: Badge
@@ -105,7 +106,7 @@ def node_row(found: NodeConsent, *, now_ms: int) -> NodeRow:
     """Return a node for the list."""
     return NodeRow(
         id=found.id,
-        name=found.name,
+        title=found.title or found.name,
         account=found.account,
         instance=found.instance,
         badge=_STATES[found.state],
@@ -177,7 +178,7 @@ async def load(context: Context, call: Call) -> Names:
     rows = [node_row(each, now_ms=call.now_ms) for each in found.items]
     never = found.total - found.looked_at
     return {
-        "rows": sorted(rows, key=lambda row: (row.name, row.id)),
+        "rows": sorted(rows, key=lambda row: (row.title, row.id)),
         "total": found.total,
         "granted": found.granted,
         "never": never,
@@ -210,6 +211,7 @@ async def load_node(context: Context, call: Call) -> Names:
         "number": found.number,
         "deleting": found.deleting,
         "trouble": found.trouble,
+        "second_sender": await _second_sender(context, call, path),
         "observer": await _observer(context, call, found.node.instance),
         "is_closed": found.node.state == "closed",
         "tells_look": found.node.state != "closed" and now_ms - viewed_ms >= VIEW_STEP_MS,
@@ -220,6 +222,12 @@ async def load_node(context: Context, call: Call) -> Names:
             history, lambda page: [entry_line(each, now_ms=now_ms) for each in page.entries]
         ),
     }
+
+
+async def _second_sender(context: Context, call: Call, path: dict[str, str]) -> bool:
+    """Return whether the owner has to choose who sends for a node."""
+    found = await context.api.attempt(call, "content.node", NodeDetail, path=path)
+    return not isinstance(found, Missing) and found.node.second_sender
 
 
 async def _observer(context: Context, call: Call, instance: str) -> str:
