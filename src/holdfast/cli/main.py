@@ -30,6 +30,7 @@ NOUNS: Final = {
     "instance": "holdfast.cli.instance:app",
     "pairing": "holdfast.cli.pairing:app",
     "consent": "holdfast.cli.consent:app",
+    "nodes": "holdfast.cli.nodes:app",
     "agents": "holdfast.cli.agents:app",
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",
