@@ -118,7 +118,7 @@ def test_what_is_sealed_opens_where_the_key_is_and_nothing_opened_is_sent(
 
     page.route("**/static/sealed.js*", hold_key)
     go(page, sealed, "Logs")
-    opened = page.locator("[data-opens=logs]")
+    opened = page.locator("[data-unseals=logs]")
     expect(opened.locator(".log-row").first).to_contain_text("tool finished, round 39")
     expect(opened).to_contain_text("40 of 40 lines")
     page.get_by_label("Search the lines").press_sequentially("mail server")
@@ -134,9 +134,9 @@ def test_what_is_sealed_opens_where_the_key_is_and_nothing_opened_is_sent(
     page.locator("details.opened-file summary").click()
     expect(page.locator(".opened-file del")).to_have_text("- likes tea")
     go(page, sealed, "Cron jobs")
-    expect(page.locator("[data-opens=cron] tbody tr")).to_have_count(3)
+    expect(page.locator("[data-unseals=cron] tbody tr")).to_have_count(3)
     go(page, sealed, "Sessions")
-    expect(page.locator("[data-opens=sessions] td.d2")).to_contain_text("Session 2")
+    expect(page.locator("[data-unseals=sessions] td.d2")).to_contain_text("Session 2")
     expect(page.locator("#node-body tr[data-session] a")).to_have_text("Session 0")
     for word in ("mail", "round", "coffee", "report", "Session"):
         assert not [one for one in sent if word in one], word
@@ -148,10 +148,10 @@ def test_without_a_key_counts_sizes_and_times_are_shown_and_how_to_get_one(
     for tab, of in (("Logs", "logs"), ("Memory", "memory"), ("Cron jobs", "metadata")):
         go(page, sealed, tab)
         note = page.locator("[data-sealed-rows]")
-        expect(note).to_contain_text(re.compile(rf"\d+ sealed uploads of {of}, [\d.]+ k?B"))
+        expect(note).to_contain_text(re.compile(rf"Sealed uploads of {of}: \d+, [\d.]+ k?B"))
         expect(note.locator("time")).to_have_count(2)
         expect(note.get_by_role("link", name="How a browser gets a key")).to_be_visible()
-        expect(page.locator("[data-opens] > *")).to_have_count(0)
+        expect(page.locator("[data-unseals] > *")).to_have_count(0)
 
 
 def test_two_senders_are_named_and_one_is_chosen_on_the_page(

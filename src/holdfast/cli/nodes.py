@@ -203,7 +203,7 @@ def _say_sealed(plane: Connection, path: dict[str, str], of: ContentClass) -> No
     for one in found.sealed:
         if one.of == of:
             size = f"{one.bytes:,} B, the last {ago(one.last_at)}"
-            say(f"{one.rows:,} sealed uploads of {of} ({size}): a browser with the key opens them")
+            say(f"sealed uploads of {of}: {one.rows:,} ({size}); a browser with the key opens them")
 
 
 @app.command()

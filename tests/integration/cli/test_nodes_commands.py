@@ -39,7 +39,7 @@ def test_what_an_agent_did_is_read_from_the_command_line(plane: PlaneProcess) ->
 
     node.seal("/ingest/logs", lines=["SECRET"])
     said = plane.cli("nodes", "logs", "laptop")
-    assert "1 sealed uploads of logs" in said.stderr
+    assert "sealed uploads of logs: 1" in said.stderr
     assert "SECRET" not in said.stdout
 
     node.beat(agent=DAEMON, version="0.12.937")

@@ -118,7 +118,7 @@ async def test_what_is_sealed_is_counted_on_its_page_and_given_as_it_is_stored(
     tower.consents.grant(tower.node)
     await tower.send("/ingest/logs", encrypted=True, blob="QUJD")
     html = await shown(tower, "/logs")
-    assert "1 sealed uploads of logs" in text(html)
+    assert "Sealed uploads of logs: 1" in text(html)
     assert "How a browser gets a key" in html
     assert "QUJD" not in html
     path = f"/api/nodes/{tower.node}/sealed"

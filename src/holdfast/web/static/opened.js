@@ -8,7 +8,7 @@ const PAGE_ROWS = 100; // sealed uploads of one request
 const PAGES_AT_ONCE = 5; // requests before a person asks for more
 const KINDS = { logs: ["logs", drawLogs], memory: ["memory", drawMemory], cron: ["metadata", drawCron], sessions: ["metadata", drawSessions] };
 
-const place = document.querySelector("[data-opens]");
+const place = document.querySelector("[data-unseals]");
 const state = { bodies: new Map(), next: "", unopened: 0, open: null, failure: "" };
 
 async function page(node, of, after, limit = PAGE_ROWS, session = "") {
@@ -60,7 +60,7 @@ function draw(kind) {
   place.append(note);
   const said = view(place, rows, filter());
   const cannot = state.unopened ? ` ${state.unopened} are sealed with a key that this browser does not hold.` : "";
-  note.textContent = `Opened in this browser: ${rows.length} uploads${said ? `, ${said}` : ""}.${cannot}${state.failure}`;
+  note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${state.failure}`;
   if (!state.next) return;
   const more = document.createElement("button");
   more.type = "button";
@@ -96,7 +96,7 @@ function searchHere(kind) {
 const sealedRows = () => document.querySelector("[data-sealed-rows]")?.dataset.sealedRows ?? "";
 
 async function begin() {
-  const { opens: kind, node } = place.dataset;
+  const { unseals: kind, node } = place.dataset;
   const [of] = KINDS[kind];
   try { state.open = await opener(node); } catch { return; } // the page says how a browser gets a key
   if (!state.open) return;
