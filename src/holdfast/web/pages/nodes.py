@@ -211,7 +211,7 @@ async def load_node(context: Context, call: Call) -> Names:
         "number": found.number,
         "deleting": found.deleting,
         "trouble": found.trouble,
-        "second_sender": await _second_sender(context, call, path),
+        **await _contact(context, call, path),
         "observer": await _observer(context, call, found.node.instance),
         "is_closed": found.node.state == "closed",
         "tells_look": found.node.state != "closed" and now_ms - viewed_ms >= VIEW_STEP_MS,
@@ -224,10 +224,15 @@ async def load_node(context: Context, call: Call) -> Names:
     }
 
 
-async def _second_sender(context: Context, call: Call, path: dict[str, str]) -> bool:
-    """Return whether the owner has to choose who sends for a node."""
+async def _contact(context: Context, call: Call, path: dict[str, str]) -> Names:
+    """Return when a node was heard, and whether its owner has to choose who sends for it."""
     found = await context.api.attempt(call, "content.node", NodeDetail, path=path)
-    return not isinstance(found, Missing) and found.node.second_sender
+    if isinstance(found, Missing):
+        return {"heard": None, "second_sender": False}
+    return {
+        "heard": moment(found.node.heard_at, call.now_ms),
+        "second_sender": found.node.second_sender,
+    }
 
 
 async def _observer(context: Context, call: Call, instance: str) -> str:
