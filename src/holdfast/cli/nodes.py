@@ -11,9 +11,8 @@ from typing import Annotated, Final, get_args
 import typer
 
 from holdfast.cli.connection import Connection, connect
-from holdfast.cli.naming import pick
+from holdfast.cli.naming import observed_nodes, resolve_node
 from holdfast.cli.output import (
-    EXIT_MISSING,
     EXIT_USAGE,
     JSON_OPTION,
     ago,
@@ -33,7 +32,6 @@ from holdfast.wire.api.content import (
     MemoryList,
     MemoryVersions,
     NodeDetail,
-    NodeList,
     NodeView,
     SenderChoice,
     SessionList,
@@ -48,7 +46,6 @@ Name = Annotated[str, typer.Argument(help="The node: its id or name, or its inst
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="So many, the newest.")]
 After = Annotated[str, typer.Option(help="Where the page before ended, as it says.")]
 
-_WHERE: Final = "holdfast nodes list"
 _NODES: Final = (
     Column("node"),
     Column("name"),
@@ -73,7 +70,7 @@ def list_nodes(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List observed nodes with their contact."""
-    found = _nodes(connect(), {"account": account} if account else {})
+    found = observed_nodes(connect(), {"account": account} if account else {})
     rows = (
         (
             one.id, one.title or one.name, _contact(one), ", ".join(one.classes) or "nothing",
@@ -87,40 +84,15 @@ def list_nodes(
             say(f"{one.title or one.name}: two programs send for it: holdfast nodes show {one.id}")
 
 
-def _nodes(plane: Connection, query: dict[str, str]) -> tuple[NodeView, ...]:
-    found: list[NodeView] = []
-    after = ""
-    while True:
-        paged = {**query, "limit": "500"} | ({"after": after} if after else {})
-        page: NodeList = plane.call("content.nodes", query=paged)
-        found += page.items
-        after = page.next
-        if not after:
-            return tuple(found)
-
-
 def _contact(one: NodeView) -> str:
     return f"{'online' if one.online else 'silent'}, heard {ago(one.heard_at)}"
-
-
-def resolve(plane: Connection, name: str) -> str:
-    """Return the id of a node by its id or how it begins, its name, or its instance's."""
-    named: NodeList = plane.call("content.nodes", query={"name": name, "limit": "6"})
-    if len(named.items) == 1:
-        return named.items[0].id
-    if named.items:
-        ids = ", ".join(one.id for one in named.items)
-        fail(f"more than one node is called {name!r}", fix=f"use an id: {ids}")
-    if name.startswith("nd_"):
-        return pick(name, (one.id for one in _nodes(plane, {})), what="node", where=_WHERE)
-    return fail(f"no node is called {name!r}", fix=f"{_WHERE} shows them", code=EXIT_MISSING)
 
 
 @app.command("show")
 def show_node(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Show a node: its contact, what is stored and refused, and who sends for it."""
     plane = connect()
-    found: NodeDetail = plane.call("content.node", path={"id": resolve(plane, name)})
+    found: NodeDetail = plane.call("content.node", path={"id": resolve_node(plane, name)})
     _show(found, as_json=as_json)
 
 
@@ -159,7 +131,7 @@ def sender(
 ) -> None:
     """Choose which of two programs sends for a node; what the other sends is refused."""
     plane = connect()
-    path = {"id": resolve(plane, name)}
+    path = {"id": resolve_node(plane, name)}
     _show(
         plane.call("content.choose-sender", path=path, body=SenderChoice(sender=chosen)),
         as_json=as_json,
@@ -181,7 +153,7 @@ def logs(
     if level and level not in get_args(LogLevel):
         fail(f"--level {level!r}: want {', '.join(get_args(LogLevel))}", code=EXIT_USAGE)
     plane = connect()
-    path = {"id": resolve(plane, name)}
+    path = {"id": resolve_node(plane, name)}
     asked = {"text": text, "level": level, "limit": str(limit), "after": after}
     query = {key: value for key, value in asked.items() if value}
     found: LogList = plane.call("content.logs", path=path, query=query)
@@ -214,7 +186,7 @@ def memory(
 ) -> None:
     """List a node's memory files; of one, show the newest version and when it changed."""
     plane = connect()
-    path = {"id": resolve(plane, name)}
+    path = {"id": resolve_node(plane, name)}
     if file:
         _show_file(plane, path, file, as_json=as_json)
         return
@@ -248,7 +220,7 @@ def _show_file(plane: Connection, path: dict[str, str], file: str, *, as_json: b
 def cron(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Show a node's cron jobs with their next and last run and its result."""
     plane = connect()
-    path = {"id": resolve(plane, name)}
+    path = {"id": resolve_node(plane, name)}
     found: CronList = plane.call("content.cron", path=path, query={"limit": "500"})
     columns = (
         Column("job"), Column("schedule", drop=1), Column("next run"), Column("last run"),
@@ -280,7 +252,7 @@ def sessions(
 ) -> None:
     """List a node's sessions, the newest first; of one, what was said and done."""
     plane = connect()
-    path = {"id": resolve(plane, name)}
+    path = {"id": resolve_node(plane, name)}
     query = {"limit": str(limit)} | ({"after": after} if after else {})
     if session:
         _show_turns(plane, path, {**query, "session": session}, as_json=as_json)
