@@ -65,6 +65,47 @@ def test_a_yes_on_the_page_lets_content_out_and_a_no_stops_it(
     until("the gate is closed", lambda: one.told("gate.closed"), seconds=20)
 
 
+def view_observability(page: Page, plane: PlaneProcess, name: str) -> None:
+    page.goto(plane.url)
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("link", name="Observability").click()
+
+
+def test_the_way_to_a_node_works_in_every_phase_and_leads_on_by_itself(
+    page: Page, plane: PlaneProcess
+) -> None:
+    plane.cli("instance", "create", "walked", "--stopped")
+    view_observability(page, plane, "walked")
+    shown = page.locator("#observability")
+    expect(shown).to_contain_text("It has never been started.")
+    expect_live(page)
+    plane.cli("instance", "start", "walked")
+    # Nothing is clicked: it starts, registers, and the page leads on to the node.
+    expect(page).to_have_url(re.compile(r"/nodes/nd_"), timeout=LONG_MS)
+    expect(page.get_by_role("heading", level=1)).to_have_text("walked")
+    head = page.locator("#node-head")
+    expect(head).not_to_contain_text("waiting for its first heartbeat", timeout=LONG_MS)
+    plane.cli("instance", "stop", "walked")
+    view_observability(page, plane, "walked")
+    expect(page).to_have_url(re.compile(r"/nodes/nd_"), timeout=LONG_MS)
+    expect(page.locator("#node-why li").first).to_be_visible()
+    found = plane.json("nodes", "list")
+    assert "walked" in [one["title"] for one in found]
+    assert plane.json("nodes", "show", "walked")["node"]["title"] == "walked"
+
+
+def test_where_observers_are_off_the_way_says_so_and_what_to_do(
+    real_page: Page, real_plane: PlaneProcess
+) -> None:
+    real_plane.cli("instance", "create", "unwatched")
+    real_plane.ready("unwatched")
+    view_observability(real_page, real_plane, "unwatched")
+    shown = real_page.locator("#observability")
+    expect(shown).to_contain_text("No observer runs beside its agent", timeout=LONG_MS)
+    expect(shown).to_contain_text("put right what is named above")
+    expect(shown).not_to_contain_text("within a minute")
+
+
 def test_an_observer_that_stopped_is_named_with_its_reason(page: Page, plane: PlaneProcess) -> None:
     one = Observed.created(plane, "stopped")
     one.running().kill()

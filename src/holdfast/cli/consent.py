@@ -73,7 +73,7 @@ app = typer.Typer(
     no_args_is_help=True, help="What may leave each node, and signed receipts of who said so."
 )
 
-Name = Annotated[str, typer.Argument(help="The node: its id, its name, or its instance's id.")]
+Name = Annotated[str, typer.Argument(help="The node: its id or name, or its instance's.")]
 Classes = Annotated[
     list[str], typer.Argument(help=f"Classes: {', '.join(CLASSES)}; or `all`.", show_default=False)
 ]
@@ -131,7 +131,7 @@ def show_node(
     rows = (
         (
             one.id,
-            one.name,
+            one.title or one.name,
             one.instance,
             one.state,
             ", ".join(one.classes) or "nothing",
@@ -157,7 +157,7 @@ def _nodes(plane: Connection) -> tuple[NodeConsent, ...]:
 def _resolve(plane: Connection, name: str) -> str:
     """Return the id of a node by its id or how it begins, its name, or its instance."""
     nodes = _nodes(plane)
-    named = [one for one in nodes if name in {one.name, one.instance}]
+    named = [one for one in nodes if name in {one.title, one.name, one.instance}]
     if len(named) == 1:
         return named[0].id
     if named:
@@ -175,7 +175,7 @@ def _show(found: ConsentDetail, *, as_json: bool) -> None:
     show_facts(
         (
             ("node", node.id),
-            ("name", node.name),
+            ("name", node.title or node.name),
             ("instance", node.instance),
             ("state", node.state),
             ("first asked for", f"{ago(found.first_intent_at)} {found.first_intent_by}".strip()),

@@ -7,7 +7,8 @@ from typing import Annotated, Final, get_args
 import typer
 from msgspec.structs import replace
 
-from holdfast.cli.connection import connect
+from holdfast.cli.connection import Connection, connect
+from holdfast.cli.naming import resolve_node
 from holdfast.cli.output import EXIT_USAGE, JSON_OPTION, fail, say, show_facts, show_list
 from holdfast.cli.tables import Column
 from holdfast.wire.api.costs import CostList, CostRow, CostsBy
@@ -44,7 +45,9 @@ def costs(
         str, typer.Option("--from", help="The first day, like 2026-11-01 (UTC).")
     ] = "",
     last: Annotated[str, typer.Option("--to", help="The last day; without it, today.")] = "",
-    node: Annotated[str, typer.Option(help="Only this node, by its id.")] = "",
+    node: Annotated[
+        str, typer.Option(help="Only this node: its id or name, or its instance's.")
+    ] = "",
     account: Annotated[str, typer.Option(help="Only this account's; operators only.")] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -52,7 +55,10 @@ def costs(
     if by not in get_args(CostsBy):
         fail(f"--by {by!r}: want {', '.join(get_args(CostsBy))}", code=EXIT_USAGE)
     asked = {"by": by, "from": first, "to": last, "node": node, "account": account}
-    found = _all({name: value for name, value in asked.items() if value})
+    plane = connect()
+    if node:
+        asked["node"] = resolve_node(plane, node)
+    found = _all(plane, {name: value for name, value in asked.items() if value})
     columns = (Column(by), *_REST)
     rows = (_row(one) for one in found.items)
     show_list(found, columns, rows, empty="Nothing was used in these days.", as_json=as_json)
@@ -75,9 +81,8 @@ def costs(
     say(f"prices: {found.prices}", style="dim")
 
 
-def _all(query: dict[str, str]) -> CostList:
+def _all(plane: Connection, query: dict[str, str]) -> CostList:
     """Return every page as one answer."""
-    plane = connect()
     whole: CostList | None = None
     after = ""
     while True:
@@ -91,7 +96,7 @@ def _all(query: dict[str, str]) -> CostList:
 
 def _row(one: CostRow) -> tuple[str, ...]:
     used = one.used
-    key = one.day or one.name or one.model or "(not named)"
+    key = one.day or one.title or one.name or one.model or "(not named)"
     if not one.counters and not tokens_of(used):
         return (key, *("" for _ in _REST[1:]), _CLOSED)
     counts = (

@@ -32,6 +32,7 @@ NOUNS: Final = {
     "pairing": "holdfast.cli.pairing:app",
     "consent": "holdfast.cli.consent:app",
     "observer": "holdfast.cli.observer:app",
+    "nodes": "holdfast.cli.nodes:app",
     "agents": "holdfast.cli.agents:app",
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",

@@ -11,11 +11,13 @@ from uuid import UUID
 
 from holdfast.cli.connection import Connection
 from holdfast.cli.output import EXIT_MISSING, fail
+from holdfast.wire.api.content import NodeList, NodeView
 from holdfast.wire.api.instances import InstanceList
 
 SHORTEST: Final = 4
 """Minimum characters of a prefix."""
 _NAMED_MAX: Final = 5
+_NODES: Final = "holdfast nodes list"
 
 
 def pick(given: str, known: Iterable[str], *, what: str, where: str) -> str:
@@ -60,6 +62,32 @@ def resolve(plane: Connection, name: str, *, gone: bool = False) -> str:
     close = ", ".join(item.name for item in page.items[:_NAMED_MAX])
     hint = f"did you mean {close}?" if close else "holdfast instance list shows what there is"
     return fail(f"no instance has the id or name {name!r}", fix=hint, code=EXIT_MISSING)
+
+
+def observed_nodes(plane: Connection, query: dict[str, str]) -> tuple[NodeView, ...]:
+    """Return every node that a query asks for."""
+    found: list[NodeView] = []
+    after = ""
+    while True:
+        paged = {**query, "limit": "500"} | ({"after": after} if after else {})
+        page: NodeList = plane.call("content.nodes", query=paged)
+        found += page.items
+        after = page.next
+        if not after:
+            return tuple(found)
+
+
+def resolve_node(plane: Connection, name: str) -> str:
+    """Return the id of a node by its id or how it begins, its name, or its instance's."""
+    named: NodeList = plane.call("content.nodes", query={"name": name, "limit": "6"})
+    if len(named.items) == 1:
+        return named.items[0].id
+    if named.items:
+        ids = ", ".join(one.id for one in named.items)
+        fail(f"more than one node is called {name!r}", fix=f"use an id: {ids}")
+    if name.startswith("nd_"):
+        return pick(name, (one.id for one in observed_nodes(plane, {})), what="node", where=_NODES)
+    return fail(f"no node is called {name!r}", fix=f"{_NODES} shows them", code=EXIT_MISSING)
 
 
 def _is_id(text: str) -> bool:

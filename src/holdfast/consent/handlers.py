@@ -22,8 +22,10 @@ from holdfast.consent.views import NODE_VIEW, RECEIPT_VIEW, receipts_begin
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.kernel.ids import Address, address
+from holdfast.letters.names import NameOf
 from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.consent import (
+    ConsentDetail,
     ConsentEntry,
     ConsentGrant,
     ConsentHistory,
@@ -59,7 +61,7 @@ Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 class Deps:
     """Dependencies of the handlers; `keys` are the public ones, and `rotate` replaces the newest.
 
-    `rotate` is given the time, in ms since the epoch.
+    `rotate` is given the time, in ms since the epoch; `name_of` names instances.
     """
 
     mailboxes: Mailboxes
@@ -69,6 +71,7 @@ class Deps:
     clock: Clock
     keys: KeysOf
     rotate: Rotate
+    name_of: NameOf
 
 
 def handlers(deps: Deps) -> Mapping[str, Handler]:
@@ -117,7 +120,9 @@ class NodeCalls:
             rows, following = await self._page(call, account)
         return Reply(
             ConsentList(
-                items=tuple(presenters.summary(one, now_ms) for one in rows),
+                items=tuple(
+                    presenters.summary(one, now_ms, title=self._title(one)) for one in rows
+                ),
                 total=counts.get("nodes", 0),
                 looked_at=counts.get("looked_at", 0),
                 granted=counts.get("granted", 0),
@@ -140,7 +145,14 @@ class NodeCalls:
 
     async def show(self, call: Call) -> Reply:
         """Show a node, and why nothing comes from it."""
-        return Reply(presenters.detail(self._visible(call), self._deps.clock.now_ms()))
+        return Reply(self._detail(self._visible(call)))
+
+    def _title(self, state: Node) -> str:
+        return self._deps.name_of(state.instance) if state.instance else ""
+
+    def _detail(self, state: Node) -> ConsentDetail:
+        now_ms = self._deps.clock.now_ms()
+        return presenters.detail(state, now_ms, title=self._title(state))
 
     async def receipts(self, call: Call) -> Reply:
         """Show signed receipts, newest first."""
@@ -289,7 +301,7 @@ class NodeCalls:
         return Reply(
             IntentTaken(
                 already_started=after.intent_event != answer.event,
-                node=presenters.detail(after, self._deps.clock.now_ms()),
+                node=self._detail(after),
             )
         )
 

@@ -44,8 +44,8 @@ def _time(at_ms: int) -> str | None:
     return time_text(at_ms) if at_ms else None
 
 
-def summary(state: Node, now_ms: int) -> NodeConsent:
-    """Return a node for a list."""
+def summary(state: Node, now_ms: int, *, title: str = "") -> NodeConsent:
+    """Return a node for a list; `title` is what people call it, empty for its own name."""
     now = standing(state, now_ms)
     return NodeConsent(
         id=state.node,
@@ -57,6 +57,7 @@ def summary(state: Node, now_ms: int) -> NodeConsent:
         classes=tuple(each for each in CLASSES if each in now.classes),
         registered_at=time_text(state.registered_ms),
         looked_at=_time(state.viewed_ms),
+        title=title or state.name,
     )
 
 
@@ -68,13 +69,13 @@ def _state(state: Node, now: Standing) -> ConsentState:
     return "refused" if now.reason == "revoked" else "waiting"
 
 
-def detail(state: Node, now_ms: int) -> ConsentDetail:
+def detail(state: Node, now_ms: int, *, title: str = "") -> ConsentDetail:
     """Return a node with its classes, and why nothing comes from it."""
     now = standing(state, now_ms)
     failures = [one.message for one in state.unsigned if one.message]
     failures += [one.message for one in state.deletions if one.message]
     return ConsentDetail(
-        node=summary(state, now_ms),
+        node=summary(state, now_ms, title=title),
         classes=tuple(_class(each, state.classes.get(each), now, now_ms) for each in CLASSES),
         why=tuple(text[:REASON_MAX] for text in why(state, now_ms)),
         text_version=TEXT_VERSION,

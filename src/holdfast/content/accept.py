@@ -91,7 +91,7 @@ COUNTERS: Final = (
 _META: Final = ("os", "os_release", "arch", "cpu_count", "ram_gb", "content_key_fingerprint")
 """What is kept of a heartbeat's `node_meta`."""
 
-_SECONDS_MAX: Final = 100_000_000_000
+SECONDS_MAX: Final = 100_000_000_000
 """A number below this is a time in seconds, above it in milliseconds."""
 _BLOB: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_="
 
@@ -157,7 +157,7 @@ def moment(value: object, now_ms: int) -> int:
     """Return a time, ISO 8601 or a number, in ms; `now_ms` for none and for one in the future."""
     at_ms = parse_time(value) or 0
     if isinstance(value, int | float) and not isinstance(value, bool) and value < COUNTER_MAX:
-        at_ms = int(value * 1_000) if value < _SECONDS_MAX else int(value)
+        at_ms = int(value * 1_000) if value < SECONDS_MAX else int(value)
     return at_ms if 0 < at_ms <= now_ms + limits.AHEAD_MS_MAX else now_ms
 
 

@@ -14,6 +14,7 @@ from holdfast.content.directory import Directory
 from holdfast.content.records import Node
 from holdfast.content.usage import day_of, parse_day
 from holdfast.kernel.clock import DAY_MS
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.costs import CostList, CostRow, CostsBy
 
@@ -23,10 +24,18 @@ _LABEL = 128
 class CostCalls:
     """The endpoint about costs."""
 
-    def __init__(self, costing: Costing, directory: Directory, *, keep_ms: int) -> None:
+    def __init__(
+        self,
+        costing: Costing,
+        directory: Directory,
+        *,
+        keep_ms: int,
+        name_of: NameOf = unnamed,
+    ) -> None:
         self._costing = costing
         self._directory = directory
         self._keep_ms = keep_ms
+        self._name_of = name_of
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
         """Return the handlers by the names of their endpoints."""
@@ -96,6 +105,7 @@ class CostCalls:
             account=node.account,
             instance=node.instance,
             counters=self._costing.lets_out(node),
+            title=(self._name_of(node.instance) if node.instance else "") or node.name,
         )
 
 

@@ -17,9 +17,12 @@ from holdfast.content import keys, limits
 from holdfast.content.accept import COUNTERS
 from holdfast.content.ports import ContentStore, Entropy
 from holdfast.content.records import Node, NodeKey, Refused
+from holdfast.content.senders import Heard
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
+from holdfast.letters import topics
+from holdfast.letters.topics import Publish
 from holdfast.wire.api.call import Principal, Refusal
 from holdfast.wire.api.content import RefusedWhy
 from holdfast.wire.consent import ContentClass, node_of_instance, node_of_name
@@ -28,14 +31,27 @@ from holdfast.wire.controller.identity import key_hash
 _GRAIN_MS: Final = 60_000
 
 
+def _nobody(_topic: topics.Topic, _key: str, _account: str | None) -> None:
+    """Tell nobody: there are no pages."""
+
+
 class Directory:
     """The cache, and every change of what it holds."""
 
-    def __init__(self, store: ContentStore, *, clock: Clock, entropy: Entropy, log: Log) -> None:
+    def __init__(
+        self,
+        store: ContentStore,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        log: Log,
+        publish: Publish = _nobody,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self._log = log
+        self._publish = publish
         self._keys: dict[str, NodeKey] = {}
         self._by_hash: dict[str, NodeKey] = {}
         self._live: Counter[str] = Counter()
@@ -238,10 +254,32 @@ class Directory:
         await self.flush()
         return node
 
-    def hear(self, node: Node) -> None:
-        """Note a sign of life; written with the next flush."""
+    def hear(self, node: Node, program: str, key: NodeKey, version: str = "") -> Heard:
+        """Note a request of a sender of a node; written with the next flush."""
         node.heard_ms = self._clock.now_ms()
         self._changed[node.id] = node
+        heard = node.senders.hear(program, key.id, version, node.heard_ms)
+        if heard.is_news:
+            self._log.warning(
+                "content.second_sender", node=node.id, program=program, key=key.id,
+                refused=heard.is_second,
+            )  # fmt: skip
+            self._publish(topics.NODE, node.id, node.account)
+        return heard
+
+    async def choose_sender(self, node: Node, sender: str, *, by: str) -> int:
+        """Let one sender of a node send and no other; return since when its content was refused.
+
+        Return once that is durable.
+        """
+        since_ms = node.senders.choose(sender, by=by, now_ms=self._clock.now_ms())
+        await self._store.put_nodes((node,))
+        self._publish(topics.NODE, node.id, node.account)
+        return since_ms
+
+    def note_stored(self, node: Node) -> None:
+        """Tell open pages that content of a node was stored."""
+        self._publish(topics.CONTENT, node.id, node.account)
 
     def refuse(self, node: Node, of: ContentClass, why: RefusedWhy, size: int) -> None:
         """Count what was not stored; written with the next flush."""

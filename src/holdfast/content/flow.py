@@ -40,7 +40,9 @@ EVENTS: Final = "clawmetry.events"
 CACHE: Final = "clawmetry.cache"
 """The route of answers to questions."""
 
-KEEP_AND_RESEND: Final[frozenset[Outcome]] = frozenset({"consent", "quota"})
+_MISSED: Final[frozenset[Outcome]] = frozenset({"consent", "quota"})
+"""Why a part of a transcript is missing. What a second sender sends, the first one sends too."""
+KEEP_AND_RESEND: Final[frozenset[Outcome]] = frozenset({"consent", "quota", "sender"})
 """Why a client should keep a body and send it later."""
 
 
@@ -84,11 +86,18 @@ class ContentFlow:
         self.quota = quota
         self._counted = counted
 
-    async def take(self, node: Node, route: str, body: Upload, size: int) -> Outcome:
-        """Store what a node's consent lets in, and return what became of the body."""
+    async def take(
+        self, node: Node, route: str, body: Upload, size: int, *, is_second: bool = False
+    ) -> Outcome:
+        """Store what a node's consent lets in, and return what became of the body.
+
+        Nothing of a second sender is stored, and nothing of it is read.
+        """
         of, is_kept = ROUTES[route]
         if of is None:
             return "unused"
+        if is_second:
+            return self._refuse(node, route, of, "sender", size)
         standing = self._standing(node)
         if not gate.allows(standing, of):
             return self._refuse(node, route, of, "consent", size)
@@ -165,6 +174,8 @@ class ContentFlow:
         self._count("stored", of, written.stored)
         self._count("deduplicated", of, written.deduplicated)
         self._note_gap(node, route, admitted)
+        if written.stored:
+            self._directory.note_stored(node)
         return "stored"
 
     def _note_gap(self, node: Node, route: str, admitted: gate.Admitted) -> None:
@@ -184,7 +195,7 @@ class ContentFlow:
         self, node: Node, route: str, of: ContentClass, why: RefusedWhy, size: int
     ) -> Outcome:
         """Count what is not stored, and return why."""
-        if why in KEEP_AND_RESEND:
+        if why in _MISSED:
             self._note_lost(node, route)
         self._directory.refuse(node, of, why, size)
         self._count("refused", of, 1)
@@ -197,10 +208,18 @@ class ContentFlow:
         )
         return has_room and gate.may_ask(self._standing(node))
 
-    def refuse_parts(self, node: Node, standing: Standing, parts: dict[ContentClass, int]) -> None:
+    def refuse_parts(
+        self,
+        node: Node,
+        standing: Standing,
+        parts: dict[ContentClass, int],
+        *,
+        is_second: bool = False,
+    ) -> None:
         """Count parts of a heartbeat that are not kept."""
         for of, size in parts.items():
             why: RefusedWhy = "unused" if gate.allows(standing, of) else "consent"
+            why = "sender" if is_second else why
             self._directory.refuse(node, of, why, size)
 
     def _count(self, outcome: str, of: ContentClass, by: int) -> None:

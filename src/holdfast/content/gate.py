@@ -54,6 +54,13 @@ def reason(standing: Standing) -> GateReason:
     return "intent_started" if sync_allowed(standing) else "intent_pending"
 
 
+def told(standing: Standing, *, is_second: bool) -> tuple[bool, GateReason]:
+    """Return what a client is told of its gate; a second sender waits for the owner to choose."""
+    if is_second:
+        return False, "intent_pending"
+    return sync_allowed(standing), reason(standing)
+
+
 def admit(
     standing: Standing, of: ContentClass, rows: Sequence[Row], *, node: int, now_ms: int
 ) -> Admitted | None:

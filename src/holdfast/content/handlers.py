@@ -10,13 +10,20 @@ from typing import Final, TypeVar
 
 from holdfast.actors import calls
 from holdfast.content import limits, views
+from holdfast.content.cron_jobs import cron_job
 from holdfast.content.directory import Directory
 from holdfast.content.gaps import Gaps
+from holdfast.content.log_lines import Search
+from holdfast.content.log_search import search_logs
 from holdfast.content.ports import Consents, ContentStore, ItemQuery
 from holdfast.content.presence import Presence
 from holdfast.content.records import FILE, LOG, SEALED, SESSION, ItemRow, Node
+from holdfast.content.senders import resends
+from holdfast.content.tool_calls import timed
+from holdfast.letters.names import NameOf
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.content import (
+    CronList,
     LogList,
     MemoryList,
     MemoryVersions,
@@ -24,10 +31,13 @@ from holdfast.wire.api.content import (
     NodeKeyCreated,
     NodeKeyList,
     NodeList,
+    SealedList,
+    SenderChoice,
     SessionList,
     TurnList,
 )
 from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.limits import TEXT_MAX
 
 _NDJSON: Final = "application/x-ndjson"
 
@@ -48,6 +58,7 @@ class ContentCalls:
         account_exists: calls.AccountExists,
         default_account: str,
         quota: int,
+        name_of: NameOf,
     ) -> None:
         """Use `default_account` for an operator who names no account."""
         self._store = store
@@ -58,6 +69,7 @@ class ContentCalls:
         self._account_exists = account_exists
         self._default_account = default_account
         self._quota = quota
+        self._name_of = name_of
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
         """Return the handlers by the names of their endpoints."""
@@ -69,7 +81,10 @@ class ContentCalls:
             "content.logs": self.list_logs,
             "content.memory": self.list_memory,
             "content.versions": self.list_versions,
+            "content.cron": self.list_cron,
+            "content.sealed": self.list_sealed,
             "content.export": self.export,
+            "content.choose-sender": self.choose_sender,
             "node-key.list": self.list_keys,
             "node-key.create": self.make_key,
             "node-key.revoke": self.revoke_key,
@@ -78,6 +93,8 @@ class ContentCalls:
     async def list_nodes(self, call: Call) -> Reply:
         """List nodes by name."""
         nodes = self._directory.nodes_of(calls.listed_account(call))
+        if named := call.query.get("name"):
+            nodes = [one for one in nodes if named in {self._title(one), one.instance, one.name}]
         after = call.query.get("after", "")
         if after:
             last = self._directory.find(after, call.principal.account)
@@ -86,13 +103,38 @@ class ContentCalls:
             nodes = [one for one in nodes if (one.name, one.id) > (last.name, last.id)]
         shown, rest = _cut(nodes, calls.page_limit(call))
         items = tuple(
-            views.node_view(node, self._consents.standing(node.id), call.now_ms) for node in shown
+            views.node_view(
+                node, self._consents.standing(node.id), call.now_ms, title=self._title(node)
+            )
+            for node in shown
         )
         return Reply(NodeList(items=items, next=shown[-1].id if rest else ""))
 
     async def show_node(self, call: Call) -> Reply:
         """Show one node with its counts."""
+        return await self._detail(call, self._visible(call))
+
+    def _title(self, node: Node) -> str:
+        """Return what people call a node: the name of its instance, or its own."""
+        return (self._name_of(node.instance) if node.instance else "") or node.name
+
+    async def choose_sender(self, call: Call) -> Reply:
+        """Let one of the senders of a node send; refuse (404) one that is not known."""
+        body: SenderChoice = call.body
         node = self._visible(call)
+        chosen = node.senders.find(body.sender)
+        if chosen is None:
+            raise calls.missing(
+                "sender", field="sender", fix="send the `id` of one of the node's `senders`"
+            )
+        by = f"{call.principal.name} ({calls.caller(call.principal)})"[:TEXT_MAX]
+        since_ms = await self._directory.choose_sender(node, chosen.id, by=by)
+        if since_ms and not resends(chosen.version):
+            self._gaps.note_refused(node, since_ms)
+        self._presence.wake(node)
+        return await self._detail(call, node)
+
+    async def _detail(self, call: Call, node: Node) -> Reply:
         return Reply(
             views.node_detail(
                 node,
@@ -101,6 +143,7 @@ class ContentCalls:
                 quota=self._quota,
                 gaps=self._gaps.count_open(node, call.now_ms),
                 now_ms=call.now_ms,
+                title=self._title(node),
             )
         )
 
@@ -125,14 +168,17 @@ class ContentCalls:
         name = SESSION + call.query.get("session", "")
         name = SEALED if _is_sealed(call) else name
         rows, after = await self._page(call, node, "transcripts", name)
-        return Reply(TurnList(items=tuple(map(views.turn, rows)), next=after))
+        return Reply(TurnList(items=timed([*map(views.turn, rows)]), next=after))
 
     async def list_logs(self, call: Call) -> Reply:
         """List a node's log lines, the latest first."""
         node = self._visible(call)
         name = SEALED if _is_sealed(call) else LOG
-        rows, after = await self._page(call, node, "logs", name, newest_first=True)
-        return Reply(LogList(items=tuple(map(views.log_row, rows)), next=after))
+        search = Search(call.query.get("text", ""), call.query.get("level", ""))
+        at_ms, no = calls.cursor(call, 2)
+        query = ItemQuery(node.no, "logs", name, at_ms, no, calls.page_limit(call), True)  # noqa: FBT003  newest first
+        found = await search_logs(self._store, query, search)
+        return Reply(LogList(items=found.rows, looked_to=found.looked_to, next=found.following))
 
     async def list_memory(self, call: Call) -> Reply:
         """List a node's memory files."""
@@ -149,6 +195,25 @@ class ContentCalls:
         name = SEALED if _is_sealed(call) else FILE + call.query.get("path", "")
         rows, after = await self._page(call, node, "memory", name, newest_first=True)
         return Reply(MemoryVersions(items=tuple(map(views.memory_version, rows)), next=after))
+
+    async def list_cron(self, call: Call) -> Reply:
+        """List a node's cron jobs."""
+        node, limit = self._visible(call), calls.page_limit(call)
+        after = calls.cursor(call, 1, 0)[0]
+        rows = await self._store.jobs(node.no, after=after, limit=limit + 1)
+        shown, rest = _cut(rows, limit)
+        items = tuple(map(cron_job, shown))
+        return Reply(CronList(items=items, next=str(shown[-1].no) if rest else ""))
+
+    async def list_sealed(self, call: Call) -> Reply:
+        """List sealed bodies of a class, or of one session, the latest first."""
+        node = self._visible(call)
+        of = next(one for one in CLASSES if one == call.query["of"])
+        session = call.query.get("session")
+        name = SESSION + session if session else SEALED
+        rows, after = await self._page(call, node, of, name, newest_first=True)
+        items = tuple(views.sealed_row(row) for row in rows if row.sealed)
+        return Reply(SealedList(items=items, next=after))
 
     async def _page(
         self, call: Call, node: Node, of: ContentClass, name: str, *, newest_first: bool = False

@@ -31,6 +31,13 @@ FLUSH_S: Final = 5.0
 FLUSH_NODES: Final = 500
 """Nodes of one write, which the event loop prepares in about 3 ms."""
 
+SENDERS_MAX: Final = 4
+"""Senders of one node that are known; who was heard longest ago is forgotten."""
+SENDER_KEPT_MS: Final = 7 * 86_400 * SECOND_MS
+"""How long a sender that is not heard is known, while others come."""
+SENDER_LAST_MS: Final = MINUTE_MS
+"""How long requests that were under way may come with the key from before a registration."""
+
 VIEWER_MS: Final = MINUTE_MS
 """How long somebody counts as looking at a node after a page asked for it."""
 VIEWED_MAX: Final = 10_000
@@ -73,6 +80,10 @@ PAGE_BYTES_MAX: Final = 4_194_304
 SHOWN_MAX: Final = 200_000
 """Characters of one text in a page; an export has all of it."""
 EXPORT_ROWS: Final = 200
+SEARCH_ROWS: Final = 5_000
+"""Log lines that one search looks at; it goes on with `next`."""
+SEARCH_PAGES: Final = 10
+"""Pages of the store that one search reads: fewer lines where they are long."""
 
 USAGE_MODELS_MAX: Final = 200
 """Models of one node and day that are told apart; the rest is one sum. Our observer sends 100."""

@@ -19,6 +19,7 @@ from holdfast.content.ports import Consents, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.records import Node, NodeKey
 from holdfast.content.registration import Registration, credential
+from holdfast.content.senders import Heard, program_of, resends
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.clawmetry import (
@@ -47,6 +48,9 @@ _REFUSED: Final[dict[Outcome, tuple[str, str]]] = {
         "not_consented", "the node's owner has not let this in; keep it and send it later"
     ),
     "quota": ("quota_full", "the node's quota has no room for this; keep it and send it later"),
+    "sender": (
+        "second_sender", "another program sends for this node; its owner chooses one on its page"
+    ),
     "unused": ("unused", "this plane keeps nothing of this kind"),
     "unreadable": ("unreadable", "nothing of it can be read"),
     "older": ("older", "all of it is older than the node's owner has let out"),
@@ -109,30 +113,25 @@ class NodeCalls:
         key = self._key(call)
         node = await self._node(key, body.node_id)
         standing = self._consents.standing(node.id)
-        counters = gate.allows(standing, "counters")
-        node.version = text(body.version) or node.version
-        node.platform = text(body.platform) or node.platform
-        node.facts = kept_facts(body, counters=counters)
-        named = {"node_id": node.name, "version": node.version, "platform": node.platform}
-        kept = named | node.facts
-        parts = refused_parts(body, kept, counters=counters, size=_size(call))
-        self._flow.refuse_parts(node, standing, parts)
-        self._directory.hear(node)
+        heard = self._hear(call, node, key, text(body.version))
+        self._keep(call, node, standing, is_second=heard.is_second)
         self._note_number(node, standing, body.seen_number)
         if not standing.registered and self._registration.take_turn(node):
             self._run(self._registration.tell(node, key))
         questions: tuple[PendingQuery, ...] = ()
-        if self._flow.may_ask(node):
+        if self._flow.may_ask(node) and not heard.is_second:
             questions = self._gaps.next_questions(node, call.now_ms)
-        node.told_allowed = gate.sync_allowed(standing)
-        node.told_seen = self._presence.is_seen(node)
-        node.told_preview = standing.preview_number
+        allowed, reason = gate.told(standing, is_second=heard.is_second)
+        is_seen = self._presence.is_seen(node)
+        if not heard.is_second:
+            node.told_allowed, node.told_seen = allowed, is_seen
+            node.told_preview = standing.preview_number
         return Reply(
             HeartbeatAnswer(
                 ok=True,
-                sync_allowed=node.told_allowed,
-                reason=gate.reason(standing),
-                viewer_active=node.told_seen,
+                sync_allowed=allowed,
+                reason=reason,
+                viewer_active=is_seen,
                 pending_queries=questions,
                 grant=standing.grant,
                 preview=standing.preview,
@@ -140,6 +139,29 @@ class NodeCalls:
                 node=node.id,
             )
         )
+
+    def _hear(self, call: Call, node: Node, key: NodeKey, version: str = "") -> Heard:
+        """Note a request of a sender.
+
+        One that newly sends was refused before, and a newer client gave that up: it is asked for.
+        """
+        heard = self._directory.hear(node, _program(call), key, version)
+        if heard.since_ms and not resends(version or node.version):
+            self._gaps.note_refused(node, heard.since_ms)
+        return heard
+
+    def _keep(self, call: Call, node: Node, standing: Standing, *, is_second: bool) -> None:
+        """Keep the facts of a heartbeat, those of a second sender not, and count the rest."""
+        body: Heartbeat = call.body
+        counters = gate.allows(standing, "counters") and not is_second
+        version, platform = text(body.version), text(body.platform)
+        facts = kept_facts(body, counters=counters)
+        if not is_second:
+            node.version, node.platform = version or node.version, platform or node.platform
+            node.facts = facts
+        named = {"node_id": node.name, "version": version, "platform": platform}
+        parts = refused_parts(body, named | facts, counters=counters, size=_size(call))
+        self._flow.refuse_parts(node, standing, parts, is_second=is_second)
 
     def _note_number(self, node: Node, standing: Standing, seen: object) -> None:
         """Tell consent of a number above its own: the plane was restored from a backup since."""
@@ -152,20 +174,29 @@ class NodeCalls:
 
         Refuse (404) where too many are held: both clients then do without for ten minutes.
         """
-        node = await self._node(self._key(call), call.query.get("node_id", ""))
+        key = self._key(call)
+        node = await self._node(key, call.query.get("node_id", ""))
         wait_s = min(call.number("wait", NODE_WAIT_S), NODE_WAIT_S_MAX)
-        if not (self._has_news(node) or await self._presence.wait(node, wait_s)):
+        program = _program(call)
+
+        def has_news() -> bool:
+            # A second sender is told nothing by its heartbeats that a poll could be ahead of.
+            return not node.senders.is_second(program, key.id) and self._has_news(node)
+
+        if not (has_news() or await self._presence.wait(node, wait_s)):
             raise Refusal(
                 404, "polls_full", "as many polls as there is room for are held",
                 fix="send heartbeats, and poll again in ten minutes",
             )  # fmt: skip
         standing = self._consents.standing(node.id)
+        is_second = node.senders.is_second(program, key.id)
+        allowed, reason = gate.told(standing, is_second=is_second)
         answer = WakeAnswer(
             ok=True,
-            work=self._has_news(node),
+            work=has_news(),
             viewer_active=self._presence.is_seen(node),
-            sync_allowed=gate.sync_allowed(standing),
-            reason=gate.reason(standing),
+            sync_allowed=allowed,
+            reason=reason,
         )
         return Reply(answer)
 
@@ -196,11 +227,13 @@ class NodeCalls:
     async def upload(self, call: Call) -> Reply:
         """Take a body of content, as far as the node's consent lets it in."""
         body: Upload = call.body
-        node = await self._node(self._key(call), body.node_id)
-        self._directory.hear(node)
-        outcome = await self._flow.take(node, call.endpoint, body, _size(call) or _raw_size(body))
+        key = self._key(call)
+        node = await self._node(key, body.node_id)
+        heard = self._hear(call, node, key)
+        size = _size(call) or _raw_size(body)
+        outcome = await self._flow.take(node, call.endpoint, body, size, is_second=heard.is_second)
         standing = self._consents.standing(node.id)
-        allowed, reason = gate.sync_allowed(standing), gate.reason(standing)
+        allowed, reason = gate.told(standing, is_second=heard.is_second)
         if outcome == "failed":
             # Old clients keep the body. Newer ones give it up in 150 s, and the session is asked
             # for then. A 5xx would be repeated in the loop that must hear of a change.
@@ -214,7 +247,9 @@ class NodeCalls:
         if outcome == "stored":
             return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason))
         error, message = _REFUSED[outcome]
-        if outcome in KEEP_AND_RESEND and node.resends():
+        sender = node.senders.find(f"{_program(call)}:{key.id}")
+        version = sender.version if heard.is_second and sender is not None else node.version
+        if outcome in KEEP_AND_RESEND and resends(version):
             return Reply(
                 NodeAnswer(
                     ok=False, sync_allowed=allowed, reason=reason, error=error, message=message
@@ -231,8 +266,11 @@ class NodeCalls:
     async def ask_approval(self, call: Call) -> Reply:
         """Count a request for approval, whose arguments are content; nobody decides it here."""
         body: Upload = call.body
-        node = await self._node(self._key(call), body.node_id)
-        await self._flow.take(node, APPROVAL, body, _size(call) or _raw_size(body))
+        key = self._key(call)
+        node = await self._node(key, body.node_id)
+        heard = self._hear(call, node, key)
+        size = _size(call) or _raw_size(body)
+        await self._flow.take(node, APPROVAL, body, size, is_second=heard.is_second)
         standing = self._consents.standing(node.id)
         return Reply(
             ApprovalAnswer(
@@ -343,6 +381,10 @@ class NodeCalls:
             return False, "intent_pending"
         standing = self._consents.standing(nodes[0].id)
         return gate.sync_allowed(standing), gate.reason(standing)
+
+
+def _program(call: Call) -> str:
+    return program_of(call.header.get("user-agent", ""))
 
 
 def _raw_size(body: Upload) -> int:

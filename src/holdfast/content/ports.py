@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 from holdfast.content import limits
 from holdfast.content.gate import Admitted
 from holdfast.content.records import (
+    AboutRow,
     BrowserKey,
     ItemRow,
     Node,
@@ -215,6 +216,10 @@ class ContentStore(BrowserKeyStore, Protocol):
         self, node: int, *, of: ContentClass | None, after: int, limit: int
     ) -> Sequence[StreamRow]:
         """Return streams after a number, of one class or all."""
+        ...
+
+    async def jobs(self, node: int, *, after: int, limit: int) -> Sequence[AboutRow]:
+        """Return the cron jobs of a node after the number of a stream."""
         ...
 
     async def items(self, query: ItemQuery) -> ItemPage:

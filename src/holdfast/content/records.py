@@ -10,8 +10,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct, field
 
-from holdfast.content import limits
-from holdfast.wire import parsers
+from holdfast.content.senders import Senders, resends
 from holdfast.wire.api.content import RefusedWhy
 from holdfast.wire.consent import ContentClass
 
@@ -93,6 +92,7 @@ class Node(Struct, kw_only=True):
         default_factory=dict[tuple[ContentClass, RefusedWhy], Refused]
     )
     intents_refused: int = 0
+    senders: Senders = field(default_factory=Senders)
     told_seen: bool = False
     told_allowed: bool = False
     told_preview: int = 0
@@ -100,16 +100,8 @@ class Node(Struct, kw_only=True):
     unfit_bytes: int = 0
 
     def resends(self) -> bool:
-        """Return whether its client keeps what is answered with 403, and sends it again.
-
-        One that never sent a heartbeat is taken as such: only older clients do that.
-        """
-        if not self.version:
-            return True
-        if not self.version.startswith(limits.OLD_PREFIX):
-            return False
-        release = parsers.whole(self.version.removeprefix(limits.OLD_PREFIX))
-        return release is not None and release < limits.OLD_BELOW
+        """Return whether its client keeps what is answered with 403, and sends it again."""
+        return resends(self.version)
 
 
 class Usage(NamedTuple):
@@ -194,6 +186,15 @@ class SessionRow(NamedTuple):
     about: bytes
 
 
+class AboutRow(NamedTuple):
+    """What is known of one job: its stream's number and name, and the row that is kept of it."""
+
+    no: int
+    name: str
+    received_ms: int
+    body: bytes
+
+
 class ItemRow(NamedTuple):
     """One stored row."""
 
@@ -211,6 +212,8 @@ class Stored(NamedTuple):
     sealed: bool
     rows: int
     size: int
+    first_ms: int
+    last_ms: int
 
 
 class Purged(NamedTuple):

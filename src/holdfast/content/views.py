@@ -6,7 +6,7 @@ shown as it is, never an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -24,10 +24,11 @@ from holdfast.content.records import (
     Stored,
     StreamRow,
 )
+from holdfast.content.senders import Sender, Senders
+from holdfast.content.tool_calls import read_calls
 from holdfast.wire.api.content import (
     ExportedRow,
     Fact,
-    LogRow,
     MemoryFile,
     MemoryVersion,
     NodeDetail,
@@ -36,8 +37,11 @@ from holdfast.wire.api.content import (
     RefusedCount,
     Role,
     SealedCount,
+    SealedRow,
+    SenderView,
     SessionView,
     StoredCount,
+    ToolCall,
     Turn,
 )
 from holdfast.wire.consent import CLASSES, ContentClass, Standing
@@ -52,12 +56,15 @@ _ROLES: Final[dict[str, Role]] = {
     "human": "user",
     "developer": "system",
 }
+_INNER: Final = ("message", "payload")
+"""Where an event has its message: OpenClaw's and Claude Code's, and Codex's."""
+_SUBAGENT: Final = ":subagent:"
 _PARTS_MAX: Final = 1_000
 """Parts of one message that are read."""
 
 
-def node_view(node: Node, standing: Standing, now_ms: int) -> NodeView:
-    """Return one node as in lists."""
+def node_view(node: Node, standing: Standing, now_ms: int, *, title: str) -> NodeView:
+    """Return one node as in lists; `title` is what people call it."""
     return NodeView(
         id=node.id,
         name=node.name,
@@ -73,17 +80,20 @@ def node_view(node: Node, standing: Standing, now_ms: int) -> NodeView:
         intent_at=time_text(standing.intent_ms) if standing.intent_ms else None,
         refused_bytes=sum(one.bytes for one in node.refused.values()),
         stored_bytes=max(0, node.stored_bytes),
+        second_sender=bool(node.senders.undecided()),
+        title=title,
     )
 
 
 def node_detail(
     node: Node,
     standing: Standing,
-    stored: Iterable[Stored],
+    stored: Sequence[Stored],
     *,
     quota: int,
     gaps: int,
     now_ms: int,
+    title: str,
 ) -> NodeDetail:
     """Return one node with its counts."""
     rows: dict[ContentClass, list[int]] = {}
@@ -92,7 +102,7 @@ def node_detail(
         counts[0] += one.rows
         counts[1] += one.size
     return NodeDetail(
-        node=node_view(node, standing, now_ms),
+        node=node_view(node, standing, now_ms, title=title),
         facts=tuple(Fact(name=name, value=value) for name, value in sorted(node.facts.items())),
         refused=tuple(
             RefusedCount(
@@ -111,6 +121,23 @@ def node_detail(
         quota_bytes=quota,
         gaps_open=gaps,
         intents_refused=node.intents_refused,
+        sealed=sealed_counts(stored),
+        senders=tuple(_sender_view(node.senders, one) for one in node.senders.known),
+        sender_chosen_at=time_text(node.senders.chosen_ms) if node.senders.chosen_ms else None,
+        sender_chosen_by=node.senders.chosen_by,
+    )
+
+
+def _sender_view(senders: Senders, one: Sender) -> SenderView:
+    return SenderView(
+        id=one.id,
+        program=one.program,
+        version=one.version,
+        key=one.key,
+        first_at=time_text(one.first_ms),
+        heard_at=time_text(one.heard_ms),
+        state="sends" if one.id == senders.current else "refused" if one.waits_ms else "replaced",
+        undecided=one in senders.undecided(),
     )
 
 
@@ -146,13 +173,39 @@ def session_view(row: SessionRow) -> SessionView:
         bytes=row.size,
         first_at=time_text(row.first_ms),
         last_at=time_text(row.last_ms),
+        key=text(about.get("session_key"), NODE_PATH_MAX),
+        parent=_parent_of(about),
     )
+
+
+def _parent_of(about: Mapping[str, Any]) -> str:
+    """Return the key of the session that started this one; empty for one that a person began.
+
+    Where its agent does not say which, OpenClaw's key does: `agent:main:subagent:ID` was started by
+    the agent's main session, and one more `:subagent:ID` by the sub-agent of that name.
+    """
+    for name in ("spawned_by", "spawnedBy", "parent_session_key", "parent_key"):
+        named = text(about.get(name), NODE_PATH_MAX)
+        if named:
+            return named
+    head, found, _ = text(about.get("session_key"), NODE_PATH_MAX).rpartition(_SUBAGENT)
+    if not found:
+        return ""
+    return head if _SUBAGENT in head or head.count(":") > 1 else f"{head}:main"
 
 
 def sealed_counts(stored: Iterable[Stored]) -> tuple[SealedCount, ...]:
     """Return how much of each class is sealed."""
     return tuple(
-        SealedCount(of=one.of, rows=one.rows, bytes=one.size) for one in stored if one.sealed
+        SealedCount(
+            of=one.of,
+            rows=one.rows,
+            bytes=one.size,
+            first_at=time_text(one.first_ms),
+            last_at=time_text(one.last_ms),
+        )
+        for one in stored
+        if one.sealed
     )
 
 
@@ -164,18 +217,25 @@ def turn(row: ItemRow) -> Turn:
     found = loads(row.body)
     if not isinstance(found, dict):
         return _turn(row, role="other", of="", said=row.body.decode(errors="replace"))
-    message = found.get("message")
-    inner: dict[str, Any] = message if isinstance(message, dict) else found
+    inner = next((one for one in map(found.get, _INNER) if isinstance(one, dict)), found)
     role = _ROLES.get(text(inner.get("role") or found.get("type")), "other")
     said, tool = _said(inner.get("content", inner.get("text")))
     tool = tool or text(inner.get("toolName") or inner.get("tool_name"))
     if not said and not tool:
         said = msgspec.json.encode(found).decode()
-    return _turn(row, role=role, of=text(found.get("type")), said=said, tool=tool)
+    of = text(found.get("type"))
+    return _turn(row, role=role, of=of, said=said, tool=tool, calls=read_calls(inner))
 
 
 def _turn(
-    row: ItemRow, *, role: Role, of: str, said: str = "", tool: str = "", blob: str = ""
+    row: ItemRow,
+    *,
+    role: Role,
+    of: str,
+    said: str = "",
+    tool: str = "",
+    blob: str = "",
+    calls: tuple[ToolCall, ...] = (),
 ) -> Turn:
     return Turn(
         id=f"i{row.no}",
@@ -188,6 +248,7 @@ def _turn(
         sealed=row.sealed,
         blob=blob[:_BLOB_SHOWN],
         cut=len(said) > limits.SHOWN_MAX or len(blob) > _BLOB_SHOWN,
+        calls=calls,
     )
 
 
@@ -224,18 +285,6 @@ def _part(part: dict[str, Any]) -> str:
     return ""
 
 
-def log_row(row: ItemRow) -> LogRow:
-    """Return one log line as it was written, as far as it can be told."""
-    line = row.body.decode(errors="replace")
-    if not row.sealed:
-        found = loads(row.body)
-        line = found if isinstance(found, str) else line
-    shown = line[: limits.SHOWN_MAX]
-    return LogRow(
-        at=time_text(row.at_ms), text=shown, sealed=row.sealed, cut=len(line) > len(shown)
-    )
-
-
 def memory_file(row: StreamRow) -> MemoryFile:
     """Return one memory file; sealed bodies have no path."""
     path = row.name.removeprefix(FILE) if row.name.startswith(FILE) else ""
@@ -249,8 +298,26 @@ def memory_file(row: StreamRow) -> MemoryFile:
 
 def memory_version(row: ItemRow) -> MemoryVersion:
     """Return one version of a memory file."""
-    shown = log_row(row)
-    return MemoryVersion(at=shown.at, content=shown.text, sealed=row.sealed, cut=shown.cut)
+    found = None if row.sealed else loads(row.body)
+    content = found if isinstance(found, str) else row.body.decode(errors="replace")
+    shown = content[: limits.SHOWN_MAX]
+    return MemoryVersion(
+        at=time_text(row.at_ms),
+        content=shown,
+        sealed=row.sealed,
+        cut=len(content) > len(shown),
+        id=f"i{row.no}",
+    )
+
+
+def sealed_row(row: ItemRow) -> SealedRow:
+    """Return one sealed body as it is stored."""
+    return SealedRow(
+        id=f"i{row.no}",
+        at=time_text(row.at_ms),
+        received_at=time_text(row.received_ms),
+        blob=row.body.decode(),
+    )
 
 
 def exported(stream: StreamRow, row: ItemRow) -> bytes:

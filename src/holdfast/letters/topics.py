@@ -16,6 +16,7 @@ Topic: TypeAlias = Literal[
     "quarantine",
     "pairing",
     "node",
+    "content",
     "correction",
     "lesson",
     "brain",
@@ -35,7 +36,9 @@ QUARANTINE: Final = "quarantine"
 PAIRING: Final = "pairing"
 """Pending pairing requests, or the policy for them, changed; the key is the instance's id."""
 NODE: Final = "node"
-"""A node registered, or its consent or receipts changed; the key is the node's id."""
+"""A node registered, or its consent, receipts or senders changed; the key is the node's id."""
+CONTENT: Final = "content"
+"""Content of a node was stored; the key is the node's id."""
 CORRECTION: Final = "correction"
 """Corrections of a brain were received or came again; the key is the brain's id."""
 LESSON: Final = "lesson"

@@ -91,6 +91,18 @@ SESSION_ITEMS: Final = 50
 TURN_ITEMS: Final = 100
 """Events of a session on one page."""
 
+LOG_ROWS: Final = 100
+"""Log lines of a node on one page."""
+
+MEMORY_FILES: Final = 200
+"""Memory files of a node on one page."""
+
+MEMORY_VERSIONS: Final = 20
+"""Versions of one memory file on one page: they are read whole, 100 kB each."""
+
+CRON_JOBS: Final = 100
+"""Cron jobs of a node on one page."""
+
 COST_ROWS: Final = 100
 """Agents, and models, on the page of costs."""
 

@@ -17,6 +17,7 @@ from holdfast.content.gate import Admitted
 from holdfast.content.limits import PURGE_ROWS
 from holdfast.content.ports import ContentStore, ItemQuery, UsageBy, UsageQuery
 from holdfast.content.records import (
+    ABOUT,
     DAY,
     Keep,
     Node,
@@ -159,6 +160,32 @@ async def test_a_session_is_its_transcript_and_its_metadata(store: ContentStore)
     assert counts == {
         ("metadata", False): 2, ("transcripts", False): 3, ("transcripts", True): 2
     }  # fmt: skip
+
+
+async def test_cron_jobs_are_listed_with_what_is_known_of_them_and_no_other(
+    store: ContentStore,
+) -> None:
+    for number in range(3):
+        job = Row(f"cron:j{number}", "latest", ABOUT, NOW, sealed=False, body=b"{}")
+        await put(store, job, row("s"), of="metadata")
+    again = Row("cron:j1", "latest", ABOUT, NOW + 9, sealed=False, body=b'{"x":1}')
+    await put(store, again, of="metadata", at_ms=NOW + 9)
+    found = await store.jobs(1, after=0, limit=2)
+    assert [(one.name, one.received_ms, one.body) for one in found] == [
+        ("cron:j0", NOW, b"{}"), ("cron:j1", NOW + 9, b'{"x":1}'),
+    ]  # fmt: skip
+    assert [one.name for one in await store.jobs(1, after=found[-1].no, limit=9)] == ["cron:j2"]
+    assert not await store.jobs(2, after=0, limit=9)
+
+
+async def test_what_is_stored_of_a_class_has_the_times_of_its_first_and_last_row(
+    store: ContentStore,
+) -> None:
+    await put(store, row("a", stream="sealed", at_ms=NOW - 5), row("b", stream="sealed"), of="logs")
+    await put(store, row("c", stream="log", at_ms=NOW + 7), of="logs")
+    assert [(one.sealed, one.rows, one.first_ms, one.last_ms) for one in await store.stored(1)] == [
+        (False, 1, NOW + 7, NOW + 7), (True, 2, NOW - 5, NOW),
+    ]  # fmt: skip
 
 
 async def test_a_class_is_deleted_whole_and_counted(store: ContentStore) -> None:

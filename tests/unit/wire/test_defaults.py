@@ -122,27 +122,31 @@ wire.api.consent.ConsentReceipt
 wire.api.consent.ConsentRevoke
     delete=false reason=""
 wire.api.consent.NodeConsent
-    looked_at=null
+    looked_at=null title=""
 wire.api.consent.ReceiptBundle
     grant=null
 wire.api.consent.ReceiptList
     next=""
 wire.api.consent.SigningKeys
     successors=[]
+wire.api.content.CronJob
+    schedule="" enabled=null next_at=null last_at=null result="" error="" took_ms=null
+wire.api.content.CronList
+    next=""
 wire.api.content.ExportedRow
     body=null blob=null
 wire.api.content.LogList
-    next=""
+    looked_to=null next=""
 wire.api.content.LogRow
-    cut=false
+    cut=false id="" level="" message=""
 wire.api.content.MemoryList
     next=""
 wire.api.content.MemoryVersion
-    cut=false
+    cut=false id=""
 wire.api.content.MemoryVersions
     next=""
 wire.api.content.NodeDetail
-    gaps_open=0 intents_refused=0
+    gaps_open=0 intents_refused=0 sealed=[] senders=[] sender_chosen_at=null sender_chosen_by=""
 wire.api.content.NodeKeyCreate
     account=""
 wire.api.content.NodeKeyList
@@ -151,16 +155,28 @@ wire.api.content.NodeKeyView
     last_used_at=null revoked_at=null
 wire.api.content.NodeList
     next=""
+wire.api.content.NodeView
+    second_sender=false title=""
+wire.api.content.SealedCount
+    first_at=null last_at=null
+wire.api.content.SealedList
+    next=""
+wire.api.content.SenderView
+    undecided=false
 wire.api.content.SessionList
     sealed=[] next=""
+wire.api.content.SessionView
+    key="" parent=""
+wire.api.content.ToolCall
+    took_ms=null failed=false
 wire.api.content.Turn
-    blob="" cut=false
+    blob="" cut=false calls=[]
 wire.api.content.TurnList
     next=""
 wire.api.costs.CostList
     next=""
 wire.api.costs.CostRow
-    day="" model="" node="" name="" account="" instance="" counters=true
+    day="" model="" node="" name="" account="" instance="" counters=true title=""
 wire.api.costs.Used
     plans=[]
 wire.api.ingest.BrainStanding

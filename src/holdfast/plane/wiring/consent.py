@@ -26,6 +26,7 @@ from holdfast.consent.renewal import Renewal
 from holdfast.consent.views import NODE_VIEW
 from holdfast.kernel.failure import brief
 from holdfast.letters import topics
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.plane.consent_key import ConsentKey, key_id, read_consent_key, rotate_consent_key
 from holdfast.plane.key_folder import KeysError
 from holdfast.plane.wiring.core import Core
@@ -60,7 +61,9 @@ def node_kind() -> Kind:
     return make_kind(NODE_DEFINITION, Policy())
 
 
-def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
+def make_consent(
+    core: Core, deletion: ContentDeletion, *, name_of: NameOf = unnamed
+) -> ConsentMade:
     """Return the memory, the port of clients, and the part with the handlers."""
     index = NodeIndex(core.clock)
     key, folder, turn = core.consent_key, core.settings.keys_folder, asyncio.Lock()
@@ -94,6 +97,7 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
         clock=core.clock,
         keys=lambda: signing_keys(key),
         rotate=rotate,
+        name_of=name_of,
     )
     execute = ConsentCalls(key, deletion).execute
 

@@ -23,6 +23,7 @@ from holdfast.content.registration import Registration
 from holdfast.content.spend_watch import DueNodes
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.accounts import account_exists
 from holdfast.plane.wiring.core import Core
@@ -92,7 +93,9 @@ def open_observed(core: Core) -> Observed:
         core.home / CONTENT_FILE, lambda path: open_content(path, now_ms=clock.now_ms())
     )
     core.closing.push_async_callback(store.close)
-    directory = Directory(store, clock=clock, entropy=secrets.token_bytes, log=core.log)
+    directory = Directory(
+        store, clock=clock, entropy=secrets.token_bytes, log=core.log, publish=core.publish
+    )
     due = DueNodes()
     core.closing.push_async_callback(directory.flush)
 
@@ -115,6 +118,8 @@ def make_content(
     consents: Consents,
     nodes: Nodes,
     machine_index: MachineIndex,
+    *,
+    name_of: NameOf = unnamed,
 ) -> Content:
     """Make the stream; observers learn the key that verifies grants from its answers."""
     clock, log = core.clock, core.log
@@ -164,6 +169,7 @@ def make_content(
         account_exists=account_exists(core),
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
+        name_of=name_of,
     )
     part = Part(
         name="content",
@@ -181,7 +187,9 @@ def make_content(
     return Content(
         observed=observed,
         presence=presence,
-        costs=make_costs(core, store, directory, consents, keep_ms=quota.keep_counters_ms),
+        costs=make_costs(
+            core, store, directory, consents, keep_ms=quota.keep_counters_ms, name_of=name_of
+        ),
         consent_changed=senders.consent_changed,
         part=part,
     )

@@ -23,6 +23,7 @@ from holdfast.content.directory import Directory
 from holdfast.content.ports import Consents, ContentStore
 from holdfast.content.prices import PriceError, Prices, over, parse_prices
 from holdfast.kernel.failure import reason
+from holdfast.letters.names import NameOf
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.holder import PRICES_FILE
 from holdfast.plane.wiring.part import Part, every
@@ -113,12 +114,18 @@ class Costs:
 
 
 def make_costs(
-    core: Core, store: ContentStore, directory: Directory, consents: Consents, *, keep_ms: int
+    core: Core,
+    store: ContentStore,
+    directory: Directory,
+    consents: Consents,
+    *,
+    keep_ms: int,
+    name_of: NameOf,
 ) -> Costs:
     """Make what answers about costs of nodes, whose numbers are kept for `keep_ms`."""
     file = PriceFile(core.home)
     costing = Costing(store, consents, lambda: file.now)
-    calls = CostCalls(costing, directory, keep_ms=keep_ms)
+    calls = CostCalls(costing, directory, keep_ms=keep_ms, name_of=name_of)
     part = Part(
         name="costs",
         handlers=calls.by_endpoint(),

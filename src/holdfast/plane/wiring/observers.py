@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from holdfast.instances.index import Page, Query
 from holdfast.instances.ports import Contacts
+from holdfast.letters.names import NameOf, unnamed
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.confinement import SPAN, Fleet
 from holdfast.plane.wiring.part import Part
@@ -48,8 +49,11 @@ class _Named:
 class ObserverCheck:
     """Counts the observers of running machines."""
 
-    def __init__(self, fleet: Fleet, contacts: Contacts, settings: Settings) -> None:
+    def __init__(
+        self, fleet: Fleet, contacts: Contacts, settings: Settings, name_of: NameOf = unnamed
+    ) -> None:
         """Look at `fleet`; `contacts` is what machines reported last."""
+        self._name_of = name_of
         self._fleet = fleet
         self._contacts = contacts
         self._settings = settings
@@ -62,7 +66,8 @@ class ObserverCheck:
         counts: Counter[str] = Counter()
         bad, unread, behind = _Named("fail"), _Named("cannot read files"), _Named("are behind")
         stalled = _Named("run and do not do their work")
-        async for instance, status in self._running():
+        async for found, status in self._running():
+            instance = self._name_of(found) or found
             counts[status.observer] += 1
             work = status.observer_work
             if status.observer == "failing":
@@ -97,7 +102,7 @@ class ObserverCheck:
             query = query._replace(after=page.following)
 
 
-def observers_part(contacts: Contacts, fleet: Fleet, settings: Settings) -> Part:
-    """Return the check as a part."""
-    check = ObserverCheck(fleet, contacts, settings)
+def observers_part(contacts: Contacts, fleet: Fleet, settings: Settings, name_of: NameOf) -> Part:
+    """Return the check as a part; `name_of` names instances."""
+    check = ObserverCheck(fleet, contacts, settings, name_of)
     return Part(name="observers", checks=(check.check,))

@@ -43,6 +43,7 @@ from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.engine_part import engine_part
 from holdfast.plane.wiring.files import open_stores, stores_part
 from holdfast.plane.wiring.holder import prepare_home
+from holdfast.plane.wiring.instance_names import InstanceNames
 from holdfast.plane.wiring.instances import (
     Placing,
     instance_policy,
@@ -86,15 +87,18 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
-    observed = open_observed(core)
-    consent = make_consent(core, observed.deletion)
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
+    fleet = make_fleet(core, check_ins.telemetry)
+    names = InstanceNames(fleet)
+    observed = open_observed(core)
+    consent = make_consent(core, observed.deletion, name_of=names)
     people = make_people(core)
     brains = make_brains(core, machine_index)
-    content = make_content(core, observed, consent.index, consent.nodes, machine_index)
+    content = make_content(
+        core, observed, consent.index, consent.nodes, machine_index, name_of=names
+    )
     budgets = make_budgets(core, content, consent.index)
     agents = make_agent_side(core, reach.controllers, people.access)
-    fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
         policy=instance_policy(core.settings),
         provider=core.settings.cloud,
@@ -124,7 +128,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         budgets.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
-        observers_part(check_ins.telemetry, fleet, core.settings),
+        observers_part(check_ins.telemetry, fleet, core.settings, names),
         agents_part(agents),
     )
     return Subjects(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,9 +15,11 @@ from holdfast.content.limits import PURGE_ROWS
 from holdfast.content.ports import ItemPage, ItemQuery, Kept, UsageQuery
 from holdfast.content.records import (
     ABOUT,
+    CRON,
     DAY,
     SEALED,
     SESSION,
+    AboutRow,
     ItemRow,
     Node,
     NodeKey,
@@ -118,7 +121,9 @@ class MemoryContent(MemoryBrowserKeys):
             if before is not None:
                 kept.update(before.refused)
             kept.update({key: replace(one) for key, one in node.refused.items()})
-            self._nodes[node.no] = replace(node, facts={**node.facts}, refused=kept)
+            self._nodes[node.no] = replace(
+                node, facts={**node.facts}, refused=kept, senders=deepcopy(node.senders)
+            )
 
     async def write(self, admitted: Admitted) -> Written:
         """Write admitted rows in one commit: all or none."""
@@ -188,13 +193,20 @@ class MemoryContent(MemoryBrowserKeys):
 
     async def stored(self, node: int) -> Sequence[Stored]:
         """Return how much is stored of a node, by class."""
-        items: Counter[tuple[ContentClass, bool]] = Counter()
-        sizes: Counter[tuple[ContentClass, bool]] = Counter()
+        found: dict[tuple[ContentClass, bool], list[_Stream]] = {}
         for place, stream in self._streams.items():
             if place.node == node:
-                items[place.of, place.name == SEALED] += len(stream.items)
-                sizes[place.of, place.name == SEALED] += stream.size
-        return [Stored(*key, items[key], sizes[key]) for key in sorted(items)]
+                found.setdefault((place.of, place.name == SEALED), []).append(stream)
+        return [
+            Stored(
+                *key,
+                sum(len(one.items) for one in streams),
+                sum(one.size for one in streams),
+                min(one.first_ms for one in streams),
+                max(one.last_ms for one in streams),
+            )
+            for key, streams in sorted(found.items())
+        ]
 
     async def sessions(
         self, node: int, *, below_ms: int, below: int, limit: int
@@ -229,6 +241,16 @@ class MemoryContent(MemoryBrowserKeys):
             )
             for place, one in self._streams.items()
             if place.node == node and of in {None, place.of} and one.no > after
+        )
+        return rows[:limit]
+
+    async def jobs(self, node: int, *, after: int, limit: int) -> Sequence[AboutRow]:
+        """Return the cron jobs of a node after the number of a stream."""
+        rows = sorted(
+            AboutRow(one.no, place.name, found.received_ms, found.body)
+            for place, one in self._streams.items()
+            if place.node == node and place.of == "metadata" and place.name.startswith(CRON)
+            if one.no > after and (found := one.items.get(ABOUT)) is not None
         )
         return rows[:limit]
 

@@ -21,6 +21,7 @@ from holdfast.content.ports import ItemPage, ItemQuery, Kept, UsageQuery
 from holdfast.content.records import (
     ABOUT,
     DAY,
+    AboutRow,
     ItemRow,
     Node,
     NodeKey,
@@ -33,6 +34,7 @@ from holdfast.content.records import (
     UsageSum,
     Written,
 )
+from holdfast.content.senders import Senders
 from holdfast.content.usage import is_past
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
@@ -44,8 +46,9 @@ from holdfast.wire.consent import ContentClass
 CHECKPOINT_PAGES: Final = 4_096
 """Pages of 4 KiB in the WAL at which a commit checkpoints it."""
 
+_SENDERS: Final = msgspec.json.Decoder(Senders)
 _FACTS: Final = msgspec.json.Decoder(dict[str, str])
-_NODE_COLUMNS: Final = 13
+_NODE_COLUMNS: Final = 14
 _USAGE_COLUMNS: Final = 10
 
 
@@ -243,7 +246,7 @@ class ContentSqlite(BrowserKeysSqlite):
     async def stored(self, node: int) -> Sequence[Stored]:
         """Return how much is stored of a node, by class."""
         rows = await self._read("stored", node=node)
-        return [Stored(of, bool(sealed), items, size) for of, sealed, items, size in rows]
+        return [Stored(of, bool(sealed), *counts) for of, sealed, *counts in rows]
 
     async def sessions(
         self, node: int, *, below_ms: int, below: int, limit: int
@@ -260,6 +263,11 @@ class ContentSqlite(BrowserKeysSqlite):
         """Return streams after a number, of one class or all."""
         rows = await self._read("streams", node=node, of=of, after=after, limit=limit)
         return [StreamRow(*row) for row in rows]
+
+    async def jobs(self, node: int, *, after: int, limit: int) -> Sequence[AboutRow]:
+        """Return the cron jobs of a node after the number of a stream."""
+        rows = await self._read("jobs", node=node, after=after, limit=limit, about=ABOUT)
+        return [AboutRow(*row) for row in rows]
 
     async def items(self, query: ItemQuery) -> ItemPage:
         """Return rows of one stream, by their time; no body beyond the page is read."""
@@ -296,13 +304,13 @@ def _columns(node: Node) -> tuple[Any, ...]:
     return (
         node.no, node.id, node.account, node.name, node.key, node.instance, node.first_ms,
         node.heard_ms, node.version, node.platform, msgspec.json.encode(node.facts).decode(),
-        node.gap_from_ms, node.intents_refused,
+        node.gap_from_ms, node.intents_refused, msgspec.json.encode(node.senders).decode(),
     )  # fmt: skip
 
 
 def _node(row: tuple[Any, ...]) -> Node:
     (no, node_id, account, name, key, instance, first_ms, heard_ms, version, platform, facts,
-     gap_from_ms, intents_refused, stored_bytes) = row  # fmt: skip
+     gap_from_ms, intents_refused, senders, stored_bytes) = row  # fmt: skip
     return Node(
         no=no,
         id=node_id,
@@ -317,6 +325,7 @@ def _node(row: tuple[Any, ...]) -> Node:
         facts=_facts(facts),
         gap_from_ms=gap_from_ms,
         intents_refused=intents_refused,
+        senders=_senders(senders),
         stored_bytes=stored_bytes,
     )
 
@@ -327,6 +336,14 @@ def _facts(text: str) -> dict[str, str]:
         return _FACTS.decode(text)
     except ValueError:
         return {}
+
+
+def _senders(text: str) -> Senders:
+    """Return stored senders; damaged ones are none, and who comes first sends."""
+    try:
+        return _SENDERS.decode(text)
+    except ValueError:
+        return Senders()
 
 
 def _key(row: tuple[Any, ...]) -> NodeKey:

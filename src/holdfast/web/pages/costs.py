@@ -76,7 +76,7 @@ def row_of(found: CostRow) -> Row:
         )
     return Row(
         href=f"/nodes/{found.node}" if found.node else "",
-        name=found.name or found.model or _NO_NAME,
+        name=found.title or found.name or found.model or _NO_NAME,
         account=found.account,
         instance=found.instance,
         cost=cost_text(used),

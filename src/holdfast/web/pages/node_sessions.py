@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from holdfast.web.limits import SESSION_ITEMS, TURN_ITEMS
+from holdfast.letters import topics
+from holdfast.web.limits import LOOK_S, REDRAW_S, SESSION_ITEMS, TURN_ITEMS
+from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page, paging
 from holdfast.web.parts.moments import Moment, moment
-from holdfast.web.parts.words import Badge
+from holdfast.web.parts.observed import observed, size_words
+from holdfast.web.parts.start import took_words
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.content import (
-    NodeDetail,
-    NodeView,
     RefusedCount,
     SessionList,
     SessionView,
+    ToolCall,
     Turn,
     TurnList,
 )
 
-_UNITS: Final = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
+_DEPTH_MAX: Final = 4
+"""Levels of sub-agents that are set in."""
 _WHY: Final = {
     "consent": "not consented to",
     "quota": "the node's quota is used up",
+    "sender": "another program sends for this node",
     "unused": "this plane has no use for it",
     "unreadable": "it could not be read",
 }
-
-
-class NodeRow(NamedTuple):
-    """One node."""
-
-    href: str
-    name: str
-    account: str
-    badge: Badge
-    gate: Badge
-    version: str
-    refused: str
-    stored: str
-    heard: Moment | None
 
 
 class RefusedRow(NamedTuple):
@@ -53,14 +44,25 @@ class RefusedRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """One session."""
+    """One session; `depth` is how many started each other as sub-agents up to it."""
 
     name: str
+    depth: int
+    parent: str
     title: str
     model: str
     events: str
     tokens: str
     last: Moment | None
+
+
+class CallRow(NamedTuple):
+    """A tool call that an event makes or answers."""
+
+    name: str
+    is_answer: bool
+    took: str
+    failed: bool
 
 
 class TurnRow(NamedTuple):
@@ -74,32 +76,7 @@ class TurnRow(NamedTuple):
     blob: str
     cut: bool
     at: Moment | None
-
-
-def size_words(count: int) -> str:
-    """Return bytes by their largest unit: `1.2 MB`."""
-    for unit, name in _UNITS:
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} B"
-
-
-def node_row(found: NodeView, *, now_ms: int) -> NodeRow:
-    """Return one node; its gate is what its client is told."""
-    granted = ", ".join(found.classes)
-    return NodeRow(
-        href=f"/nodes/{found.id}/sessions",
-        name=found.name,
-        account=found.account,
-        badge=Badge("Online", "ok") if found.online else Badge("Silent", "off"),
-        gate=Badge("Consented", "ok", granted)
-        if found.sync_allowed
-        else Badge("Waits for consent", "busy", "Nothing of its content is stored."),
-        version=found.version,
-        refused=size_words(found.refused_bytes),
-        stored=size_words(found.stored_bytes),
-        heard=moment(found.heard_at, now_ms),
-    )
+    calls: tuple[CallRow, ...]
 
 
 def refused_row(found: RefusedCount, *, now_ms: int) -> RefusedRow:
@@ -113,15 +90,50 @@ def refused_row(found: RefusedCount, *, now_ms: int) -> RefusedRow:
     )
 
 
-def session_row(found: SessionView, *, now_ms: int) -> SessionRow:
+def session_row(found: SessionView, depth: int, *, now_ms: int) -> SessionRow:
     """Return one session; without a title it goes by its name."""
     return SessionRow(
         name=found.name,
+        depth=min(depth, _DEPTH_MAX),
+        parent=found.parent,
         title=found.title or found.name,
         model=found.model,
         events=f"{found.events:,}",
         tokens=f"{found.tokens:,}" if found.tokens else "",
         last=moment(found.last_at, now_ms),
+    )
+
+
+def as_tree(found: Sequence[SessionView]) -> Iterator[tuple[SessionView, int]]:
+    """Yield sessions, each before the sub-agents that it started, with its depth.
+
+    One whose starter is not among them stands by itself, and so does one of a circle.
+    """
+    keys = {one.key for one in found if one.key}
+    children: dict[str, list[SessionView]] = {}
+    for one in found:
+        children.setdefault(one.parent if one.parent in keys else "", []).append(one)
+    seen: set[str] = set()
+
+    def below(starter: str, depth: int) -> Iterator[tuple[SessionView, int]]:
+        for one in children.get(starter, ()):
+            if one.name not in seen:
+                seen.add(one.name)
+                yield one, depth
+                if one.key:
+                    yield from below(one.key, depth + 1)
+
+    yield from below("", 0)
+    yield from ((one, 0) for one in found if one.name not in seen)
+
+
+def call_row(found: ToolCall) -> CallRow:
+    """Return a tool call with how long it took, as far as that is known."""
+    return CallRow(
+        name=found.name or "tool",
+        is_answer=found.is_answer,
+        took="" if found.took_ms is None else took_words(found.took_ms),
+        failed=found.failed,
     )
 
 
@@ -136,25 +148,23 @@ def turn_row(found: Turn, *, now_ms: int) -> TurnRow:
         blob=found.blob,
         cut=found.cut,
         at=moment(found.at, now_ms),
+        calls=tuple(map(call_row, found.calls)),
     )
 
 
 async def load(context: Context, call: Call) -> Names:
     """Return one node with its sessions, or with the turns of the session that is asked for."""
     path = {"id": call.path["id"]}
-    found = await context.api.ask(call, "content.node", NodeDetail, path=path)
     session = call.query.get("session", "")
-    names: Names = {
-        "id": call.path["id"],
-        "node": node_row(found.node, now_ms=call.now_ms),
+    found, names = await observed(context, call, "transcripts" if session else "metadata")
+    names |= {
         "facts": found.facts,
-        "gaps": found.gaps_open,
         "refused": tuple(refused_row(one, now_ms=call.now_ms) for one in found.refused),
         "session": session,
+        "after": call.query.get("after", ""),
         "turns": (),
         "has_sealed": False,
         "sessions": (),
-        "sealed": (),
     }
     if session:
         query = {**paging(call, TURN_ITEMS), "session": session}
@@ -166,10 +176,23 @@ async def load(context: Context, call: Call) -> Names:
     listed = await context.api.ask(call, "content.sessions", SessionList, path=path, query=query)
     return {
         **names,
-        "sessions": tuple(session_row(one, now_ms=call.now_ms) for one in listed.items),
-        "sealed": tuple((one.of, f"{one.rows:,}", size_words(one.bytes)) for one in listed.sealed),
+        "sessions": tuple(
+            session_row(one, depth, now_ms=call.now_ms) for one, depth in as_tree(listed.items)
+        ),
         "next": listed.next,
     }
 
 
-PAGE: Final = Page("node-sessions", "node_sessions.html", load, section="nodes")
+PAGE: Final = Page(
+    "node-sessions",
+    "node_sessions.html",
+    load,
+    section="nodes",
+    live=Redrawn(
+        frozenset({topics.CONTENT, topics.NODE}),
+        ("node-facts", "node-body"),
+        look_s=LOOK_S,
+        rest_s=REDRAW_S,
+        own=True,
+    ),
+)

@@ -24,6 +24,7 @@ from holdfast.wire.api.consent import (
     NodeConsent,
     ReceiptList,
 )
+from holdfast.wire.api.content import NodeDetail
 from holdfast.wire.api.instances import InstanceDetail
 from holdfast.wire.consent import ContentClass, counted
 from holdfast.wire.limits import VIEW_STEP_MS
@@ -63,7 +64,7 @@ class NodeRow(NamedTuple):
     """One node in the list."""
 
     id: str
-    name: str
+    title: str
     account: str
     instance: str
     badge: Badge
@@ -106,7 +107,7 @@ def node_row(found: NodeConsent, *, now_ms: int) -> NodeRow:
     """Return a node for the list."""
     return NodeRow(
         id=found.id,
-        name=found.name,
+        title=found.title or found.name,
         account=found.account,
         instance=found.instance,
         badge=_STATES[found.state],
@@ -178,7 +179,7 @@ async def load(context: Context, call: Call) -> Names:
     rows = [node_row(each, now_ms=call.now_ms) for each in found.items]
     never = found.total - found.looked_at
     return {
-        "rows": sorted(rows, key=lambda row: (row.name, row.id)),
+        "rows": sorted(rows, key=lambda row: (row.title, row.id)),
         "total": found.total,
         "granted": found.granted,
         "never": never,
@@ -211,6 +212,7 @@ async def load_node(context: Context, call: Call) -> Names:
         "number": found.number,
         "deleting": found.deleting,
         "trouble": found.trouble,
+        **await _contact(context, call, path),
         "observer": await _observer(context, call, found.node.instance),
         "is_closed": found.node.state == "closed",
         "tells_look": found.node.state != "closed" and now_ms - viewed_ms >= VIEW_STEP_MS,
@@ -220,6 +222,17 @@ async def load_node(context: Context, call: Call) -> Names:
         "history": unless_missing(
             history, lambda page: [entry_line(each, now_ms=now_ms) for each in page.entries]
         ),
+    }
+
+
+async def _contact(context: Context, call: Call, path: dict[str, str]) -> Names:
+    """Return when a node was heard, and whether its owner has to choose who sends for it."""
+    found = await context.api.attempt(call, "content.node", NodeDetail, path=path)
+    if isinstance(found, Missing):
+        return {"heard": None, "second_sender": False}
+    return {
+        "heard": moment(found.node.heard_at, call.now_ms),
+        "second_sender": found.node.second_sender,
     }
 
 

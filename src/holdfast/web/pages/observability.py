@@ -10,9 +10,11 @@ from holdfast.web.limits import LOOK_S, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.observer import observer_words, observer_work
+from holdfast.web.parts.start import phase_words
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
+from holdfast.wire.api.content import NodeDetail
 from holdfast.wire.api.costs import CostList
 from holdfast.wire.api.instances import InstanceDetail, Status
 from holdfast.wire.money import cost_notes, cost_text, tokens_of
@@ -28,6 +30,8 @@ _ENDED: Final[dict[Status, str]] = {
     "destroying": "It is being destroyed, and nothing ever left it.",
     "destroyed": "It was destroyed, and nothing ever left it.",
 }
+_OFF: Final = "It registers once an observer runs: put right what is named above, and restart it."
+_FAILING: Final = "It registers once its observer runs again, which is tried by itself."
 _OTHERWISE: Final = "Its machine registers within a minute of its next start."
 
 
@@ -44,13 +48,35 @@ async def load(context: Context, call: Call) -> Names:
         "id": view.id,
         "name": view.name,
         "node": node,
+        "heard": await _heard(context, call, node) if node else "",
         "costs": await _costs(context, call, node) if node else "",
         "badge_of": STATUSES[view.status],
         "ended": ended,
-        "waits": "" if ended else _WAITS.get(view.status, _OTHERWISE),
+        "waits": "" if ended else waits_for(found),
         "observer": observer_words(found.observer),
         "work": observer_work(found.observer),
     }
+
+
+def waits_for(found: InstanceDetail) -> str:
+    """Return what has to happen until the machine of an instance registers."""
+    status, observer = found.instance.status, found.observer
+    if observer is not None and observer.state == "off":
+        return _OFF
+    if observer is not None and observer.state == "failing":
+        return _FAILING
+    phase = phase_words(found.start) if found.instance.desired == "running" else ""
+    return " ".join(part for part in (_WAITS.get(status, _OTHERWISE), phase) if part)
+
+
+async def _heard(context: Context, call: Call, node: str) -> str:
+    """Return what is waited for until its agent is seen: its first heartbeat, or a yes."""
+    found = await context.api.attempt(call, "content.node", NodeDetail, path={"id": node})
+    if isinstance(found, Missing) or not found.node.heard_at:
+        return "Its first heartbeat has not come yet: within a minute, while its observer runs."
+    if not found.node.classes:
+        return "Nothing leaves it before its owner says yes."
+    return ""
 
 
 async def _costs(context: Context, call: Call, node: str) -> str:

@@ -70,6 +70,17 @@ def start(detail: InstanceDetail, *, now_ms: int) -> Start | None:
     )
 
 
+def phase_words(view: StartView | None) -> str:
+    """Return the phase that a start is in, or failed in and why; nothing where neither is so."""
+    for phase in view.phases if view is not None else ():
+        title = _PHASES.get(phase.name, phase.name)
+        if phase.state == "failed":
+            return f"Its start failed at “{title}”: {phase.reason or 'no reason was reported'}."
+        if phase.state == "running":
+            return f"It is at “{title}” of its start."
+    return ""
+
+
 def _line(phase: StartPhase) -> PhaseLine:
     limit = f"at most {phase.deadline_ms / 1_000:g} s" if phase.deadline_ms else ""
     took = took_words(phase.took_ms)

@@ -149,7 +149,16 @@ document.addEventListener("click", (event) => {
     form.elements.value.focus();
   }
 });
-document.querySelector("[data-at-once]")?.click();
+// What a page leads on to is pressed once, when it is there: also where that comes while one waits.
+const pressed = new WeakSet();
+function pressAtOnce() {
+  const at = document.querySelector("[data-at-once]");
+  if (!at || pressed.has(at)) return;
+  pressed.add(at);
+  at.click();
+}
+pressAtOnce();
+document.addEventListener("htmx:after:swap", pressAtOnce);
 document.addEventListener("submit", (event) => {
   if (!event.target.dataset.api) return;
   event.preventDefault();

@@ -66,7 +66,7 @@ class AuthRequest(Struct, frozen=True, kw_only=True):
     existing_node_id: _Opaque = None
 
 
-MAY_CHANGE: Final = frozenset({"not_consented", "quota_full"})
+MAY_CHANGE: Final = frozenset({"not_consented", "quota_full", "second_sender"})
 """Why nothing of a body is kept now, though it may be later: it is worth sending again."""
 
 

@@ -62,7 +62,10 @@ class ConsentClass(Struct, frozen=True, kw_only=True):
 
 
 class NodeConsent(Struct, frozen=True, kw_only=True):
-    """A node in a list; `classes` are those in force."""
+    """A node in a list; `classes` are those in force.
+
+    `title` is what people call it: the name of its instance, or its own.
+    """
 
     id: Id
     account: Label
@@ -73,6 +76,7 @@ class NodeConsent(Struct, frozen=True, kw_only=True):
     classes: AnyClasses
     registered_at: Time
     looked_at: Time | None = None
+    title: Label = ""
 
 
 class ConsentList(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ shown as sealed: the plane has no key for it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta, Raw, Struct
 
@@ -26,17 +26,34 @@ from holdfast.wire.api.endpoint import (
     order,
 )
 from holdfast.wire.consent import CLASSES, ContentClass
-from holdfast.wire.limits import NODE_PATH_MAX, NODE_SESSION_MAX, PAGE_ITEMS_MAX, SECRET_TEXT_MAX
+from holdfast.wire.limits import (
+    NODE_BODY_BYTES_MAX,
+    NODE_PATH_MAX,
+    NODE_SESSION_MAX,
+    PAGE_ITEMS_MAX,
+    SEARCH_TEXT_MAX,
+    SECRET_TEXT_MAX,
+    TEXT_MAX,
+)
+
+SENDERS_SHOWN_MAX: Final = 8
+
+CALLS_MAX: Final = 64
+"""Tool calls of one event that are shown."""
 
 _Text = Annotated[str, Meta(max_length=1_000_000)]
 _Path = Annotated[str, Meta(max_length=NODE_PATH_MAX)]
 
-RefusedWhy = Literal["consent", "quota", "unused", "unreadable"]
-"""Why nothing was stored: its class is not consented to, the node's quota is used up, this plane
-has no use for it, or it could not be read."""
+RefusedWhy = Literal["consent", "quota", "sender", "unused", "unreadable"]
+"""Why nothing was stored: its class is not consented to, the node's quota is used up, another
+program sends for the node, this plane has no use for it, or it could not be read."""
 
 Role = Literal["user", "assistant", "tool", "system", "other"]
 """Who speaks in a turn."""
+
+
+LogLevel = Literal["trace", "debug", "info", "warn", "error", "fatal"]
+"""How bad a log line says that it is."""
 
 
 class RefusedCount(Struct, frozen=True, kw_only=True):
@@ -61,7 +78,9 @@ class StoredCount(Struct, frozen=True, kw_only=True):
 class NodeView(Struct, frozen=True, kw_only=True):
     """One observed node: its contact, and what its consent lets in.
 
-    `online` is true while its heartbeats come. `sync_allowed` is what its client is told.
+    `online` is true while its heartbeats come. `sync_allowed` is what its client is told. With
+    `second_sender` its owner has to choose who sends. `title` is what people call it: the name of
+    its instance, or its own.
     """
 
     id: Id
@@ -78,6 +97,44 @@ class NodeView(Struct, frozen=True, kw_only=True):
     intent_at: Time | None
     refused_bytes: Counter
     stored_bytes: Counter
+    second_sender: bool = False
+    title: Label = ""
+
+
+class SealedCount(Struct, frozen=True, kw_only=True):
+    """Sealed bodies of a class that do not say what they are of.
+
+    The plane cannot open them, nor tell repeats apart.
+    """
+
+    of: ContentClass
+    rows: Counter
+    bytes: Counter
+    first_at: Time | None = None
+    last_at: Time | None = None
+
+
+class SenderView(Struct, frozen=True, kw_only=True):
+    """One program that sends for a node: it is told by its name and its key.
+
+    Of two, one `sends` and the content of the other is `refused` until the owner chooses.
+    `undecided` says that the owner has not chosen since it came.
+    """
+
+    id: Label
+    program: Label
+    version: Label
+    key: Label
+    first_at: Time
+    heard_at: Time
+    state: Literal["sends", "refused", "replaced"]
+    undecided: bool = False
+
+
+class SenderChoice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choose the one sender of a node by its id; content of any other is refused."""
+
+    sender: Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -101,6 +158,10 @@ class NodeDetail(Struct, frozen=True, kw_only=True):
     quota_bytes: Counter
     gaps_open: Counter = 0
     intents_refused: Counter = 0
+    sealed: Annotated[tuple[SealedCount, ...], Meta(max_length=len(CLASSES))] = ()
+    senders: Annotated[tuple[SenderView, ...], Meta(max_length=SENDERS_SHOWN_MAX)] = ()
+    sender_chosen_at: Time | None = None
+    sender_chosen_by: Label = ""
 
 
 class NodeList(Struct, frozen=True, kw_only=True):
@@ -111,7 +172,11 @@ class NodeList(Struct, frozen=True, kw_only=True):
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
-    """One session; what its metadata says is empty where only its transcript is stored."""
+    """One session; what its metadata says is empty where only its transcript is stored.
+
+    `key` is the agent's own name of the session, and `parent` the key of the one that started it as
+    a sub-agent's, empty for any other.
+    """
 
     name: _Path
     title: Reason
@@ -124,14 +189,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
     bytes: Counter
     first_at: Time
     last_at: Time
-
-
-class SealedCount(Struct, frozen=True, kw_only=True):
-    """Sealed bodies of a class: the plane cannot open them, nor tell repeats apart."""
-
-    of: ContentClass
-    rows: Counter
-    bytes: Counter
+    key: _Path = ""
+    parent: _Path = ""
 
 
 class SessionList(Struct, frozen=True, kw_only=True):
@@ -140,6 +199,20 @@ class SessionList(Struct, frozen=True, kw_only=True):
     items: Annotated[tuple[SessionView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
     sealed: Annotated[tuple[SealedCount, ...], Meta(max_length=len(CLASSES))] = ()
     next: Cursor = ""
+
+
+class ToolCall(Struct, frozen=True, kw_only=True):
+    """A tool call that an event makes or answers.
+
+    `took_ms` is how long it took, as its answer says or by the times of both; None where the other
+    one is not in the same page.
+    """
+
+    id: _Path
+    name: Label
+    is_answer: bool
+    took_ms: Counter | None = None
+    failed: bool = False
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -155,6 +228,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     sealed: bool
     blob: _Text = ""
     cut: bool = False
+    calls: Annotated[tuple[ToolCall, ...], Meta(max_length=CALLS_MAX)] = ()
 
 
 class TurnList(Struct, frozen=True, kw_only=True):
@@ -165,18 +239,29 @@ class TurnList(Struct, frozen=True, kw_only=True):
 
 
 class LogRow(Struct, frozen=True, kw_only=True):
-    """One log line, or one sealed body of lines."""
+    """One log line, or one sealed body of lines. `level` is empty for a line without one.
+
+    `message` is what a line that is JSON says in words, empty where it says nothing so.
+    """
 
     at: Time
     text: _Text
     sealed: bool
     cut: bool = False
+    id: Label = ""
+    level: LogLevel | Literal[""] = ""
+    message: _Text = ""
 
 
 class LogList(Struct, frozen=True, kw_only=True):
-    """Log lines of a node, the latest first."""
+    """Log lines of a node, the latest first.
+
+    A search looks at a bounded number of lines: `looked_to` is the time of the last one, and with
+    `next` it goes on there, also where nothing was found.
+    """
 
     items: Annotated[tuple[LogRow, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    looked_to: Time | None = None
     next: Cursor = ""
 
 
@@ -203,12 +288,51 @@ class MemoryVersion(Struct, frozen=True, kw_only=True):
     content: _Text
     sealed: bool
     cut: bool = False
+    id: Label = ""
 
 
 class MemoryVersions(Struct, frozen=True, kw_only=True):
     """Versions of a memory file, the latest first."""
 
     items: Annotated[tuple[MemoryVersion, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+
+
+class CronJob(Struct, frozen=True, kw_only=True):
+    """The last known state of one cron job, as of `at`; what it does not say is empty."""
+
+    id: _Path
+    name: Reason
+    at: Time
+    schedule: Reason = ""
+    enabled: bool | None = None
+    next_at: Time | None = None
+    last_at: Time | None = None
+    result: Label = ""
+    error: Reason = ""
+    took_ms: Counter | None = None
+
+
+class CronList(Struct, frozen=True, kw_only=True):
+    """Cron jobs of a node."""
+
+    items: Annotated[tuple[CronJob, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+
+
+class SealedRow(Struct, frozen=True, kw_only=True):
+    """One sealed body as it is stored, for whoever has its key."""
+
+    id: Label
+    at: Time
+    received_at: Time
+    blob: Annotated[str, Meta(max_length=NODE_BODY_BYTES_MAX)]
+
+
+class SealedList(Struct, frozen=True, kw_only=True):
+    """Sealed bodies, the latest first."""
+
+    items: Annotated[tuple[SealedRow, ...], Meta(max_length=PAGE_ITEMS_MAX)]
     next: Cursor = ""
 
 
@@ -266,6 +390,12 @@ _SESSION: Final = Param("session", rf"[^\x00-\x1f]{{1,{NODE_SESSION_MAX}}}", "Th
 _PATH: Final = Param("path", rf"[^\x00-\x1f]{{1,{NODE_PATH_MAX}}}", "The file.")
 _SEALED: Final = Param("sealed", r"true|false", "The sealed bodies, which do not say what of.")
 _CLASS: Final = Param("of", "|".join(CLASSES), "Only this class.")
+_NAMED: Final = Param(
+    "name", rf"[^\x00-\x1f]{{1,{TEXT_MAX}}}",
+    "Only nodes of this name: their own, or the name or id of their instance.",
+)  # fmt: skip
+_WORDS: Final = Param("text", rf"[^\x00-\x1f]{{1,{SEARCH_TEXT_MAX}}}", "Only lines with this text.")
+_LEVEL: Final = Param("level", "|".join(get_args(LogLevel)), "Only lines as bad as this or worse.")
 
 
 def _of_node(name: str, path: str, response: Any, summary: str, *params: Param) -> Endpoint:
@@ -276,7 +406,7 @@ CONTENT: Final = (
     look(
         "content.nodes", "/api/nodes", NodeList,
         "Observed nodes by name, with their contact and what was refused of them.",
-        ACCOUNT, *PAGING,
+        _NAMED, ACCOUNT, *PAGING,
     ),
     _of_node("node", "", NodeDetail, "One node, and what was refused and stored of it, by class."),
     _of_node("sessions", "/sessions", SessionList, "A node's sessions, the latest first.", *PAGING),
@@ -284,16 +414,30 @@ CONTENT: Final = (
         "turns", "/turns", TurnList, "What was said and done in one session.",
         _SESSION, _SEALED, *PAGING,
     ),
-    _of_node("logs", "/logs", LogList, "A node's log lines, the latest first.", _SEALED, *PAGING),
+    _of_node(
+        "logs", "/logs", LogList, "A node's log lines, the latest first.",
+        _WORDS, _LEVEL, _SEALED, *PAGING,
+    ),
     _of_node("memory", "/memory", MemoryList, "A node's memory files.", *PAGING),
     _of_node(
         "versions", "/memory/versions", MemoryVersions,
         "The versions of one memory file, the latest first.", _PATH, _SEALED, *PAGING,
     ),
+    _of_node("cron", "/cron", CronList, "A node's cron jobs, with their last result.", *PAGING),
+    _of_node(
+        "sealed", "/sealed", SealedList,
+        "Sealed bodies of a class or a session, as they are stored, the latest first.",
+        Param("of", "|".join(CLASSES), "The class.", required=True), _SESSION, *PAGING,
+    ),
     look(
         "content.export", "/api/nodes/{id}/export", None,
         "Everything that is stored of a node, a JSON object a line.",
         _CLASS, kind="stream", audited=True,
+    ),
+    order(
+        "content.choose-sender", "/api/nodes/{id}/sender", SenderChoice, NodeDetail,
+        "Choose which of two programs sends for a node; content of the other is refused.",
+        statuses=(200, 404),
     ),
     look(
         "node-key.list", "/api/node-keys", NodeKeyList,

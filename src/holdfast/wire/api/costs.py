@@ -70,7 +70,8 @@ class CostRow(Struct, frozen=True, kw_only=True):
     """What was used in one day, of one model or by one node: the others of these are empty.
 
     `counters` says of a node whether its owner lets its numbers out now; without that there are
-    none, or none that are newer than the consent was.
+    none, or none that are newer than the consent was. `title` is what people call a node: the name
+    of its instance, or its own.
     """
 
     used: Used
@@ -81,6 +82,7 @@ class CostRow(Struct, frozen=True, kw_only=True):
     account: Label = ""
     instance: Label = ""
     counters: bool = True
+    title: Label = ""
 
 
 class CostMonth(Struct, frozen=True, kw_only=True):

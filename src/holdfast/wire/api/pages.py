@@ -6,9 +6,10 @@ the same JSON endpoints as the command line's, so that there is one way to do a 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from holdfast.wire.api.call import Scope
+from holdfast.wire.api.content import LogLevel
 from holdfast.wire.api.endpoint import (
     AFTER,
     ID_PATTERN,
@@ -18,7 +19,12 @@ from holdfast.wire.api.endpoint import (
     Param,
     look,
 )
-from holdfast.wire.limits import SEARCH_TEXT_MAX, SECRET_TEXT_MAX
+from holdfast.wire.limits import (
+    NODE_PATH_MAX,
+    NODE_SESSION_MAX,
+    SEARCH_TEXT_MAX,
+    SECRET_TEXT_MAX,
+)
 
 
 def _page(
@@ -86,8 +92,27 @@ _COSTS: Final = (
     _field("account", NAME_PATTERN, "Only this account's; operators only."),
 )
 
+_SESSIONS: Final = (
+    _field("session", rf"[^\x00-\x1f]{{1,{NODE_SESSION_MAX}}}", "The session to show."), *PAGING,
+)  # fmt: skip
+
+_LOGS: Final = (
+    _field("text", rf"[^\x00-\x1f]{{1,{SEARCH_TEXT_MAX}}}", "Only lines with this text."),
+    _field("level", "|".join(get_args(LogLevel)), "Only lines as bad as this or worse."),
+    *PAGING,
+)
+
+_MEMORY: Final = (
+    _field("path", rf"[^\x00-\x1f]{{1,{NODE_PATH_MAX}}}", "The file to show."),
+    _field("version", r"i[0-9]{1,19}", "The version to show; without it, the newest."),
+    *PAGING,
+)
+
 _LIVE: Final = tuple(
-    {param.name: param for param in (*_FLEET, *_LESSONS, *_FEED, *_COSTS)}.values()
+    {
+        param.name: param
+        for param in (*_FLEET, *_LESSONS, *_FEED, *_COSTS, *_SESSIONS, *_MEMORY, *_LOGS)
+    }.values()
 )
 """What the live stream of any page repeats of its address, each once, the widest form last."""
 
@@ -129,12 +154,15 @@ PAGES: Final = (
     _page(
         "node-sessions", "/nodes/{id}/sessions",
         "One node: its sessions, or one of them turn by turn.",
-        _field("session", r"[^\x00-\x1f]{1,512}", "The session to show."), *PAGING,
+        *_SESSIONS,
     ),
     _page(
         "node-keys", "/nodes/{id}/keys",
         "Which browsers open what a node sealed; enrolling one, and the recovery code.",
     ),
+    _page("node-logs", "/nodes/{id}/logs", "A node's log lines, and what is searched.", *_LOGS),
+    _page("node-memory", "/nodes/{id}/memory", "A node's memory files, and one's history.", *_MEMORY),
+    _page("node-cron", "/nodes/{id}/cron", "A node's cron jobs, and how they ended.", *PAGING),
     _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
     _page(
         "operations", "/operations", "Orders and what became of them.",
@@ -162,7 +190,7 @@ PAGES: Final = (
         Param(
             "page",
             r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
-            r"|lessons|nodes|node|observability|costs",
+            r"|lessons|nodes|node|observability|costs|node-sessions|node-logs|node-memory|node-cron",
             "Which page is looking.", required=True,
         ),
         Param("id", ID_PATTERN, "The instance, operation, brain or node it looks at."),

@@ -26,7 +26,7 @@ UPDATE keys SET last_used_ms = max(coalesce(last_used_ms, 0), :at_ms) WHERE id =
 -- name: nodes
 -- Every node with the bytes that are kept of it.
 SELECT n.no, n.id, n.account, n.name, n.key, n.instance, n.first_ms, n.heard_ms, n.version,
-       n.platform, n.facts, n.gap_from_ms, n.intents_refused,
+       n.platform, n.facts, n.gap_from_ms, n.intents_refused, n.senders,
        coalesce((SELECT sum(s.bytes) FROM streams AS s WHERE s.node = n.no), 0)
 FROM nodes AS n ORDER BY n.no;
 
@@ -37,12 +37,12 @@ SELECT max(coalesce((SELECT max(no) FROM nodes), 0), coalesce((SELECT max(node) 
 -- name: put_nodes!
 -- Put nodes in place of those before, many in one step.
 INSERT INTO nodes (no, id, account, name, key, instance, first_ms, heard_ms, version, platform,
-                   facts, gap_from_ms, intents_refused)
+                   facts, gap_from_ms, intents_refused, senders)
 VALUES :rows
 ON CONFLICT (no) DO UPDATE SET
     key = excluded.key, heard_ms = excluded.heard_ms, version = excluded.version,
     platform = excluded.platform, facts = excluded.facts, gap_from_ms = excluded.gap_from_ms,
-    intents_refused = excluded.intents_refused;
+    intents_refused = excluded.intents_refused, senders = excluded.senders;
 
 -- name: refused
 -- What was refused of every node.

@@ -1,6 +1,7 @@
 -- name: stored
 -- How much is stored of a node, by class, sealed apart.
-SELECT class, name = 'sealed', sum(items), sum(bytes) FROM streams WHERE node = :node
+SELECT class, name = 'sealed', sum(items), sum(bytes), min(first_ms), max(last_ms)
+FROM streams WHERE node = :node
 GROUP BY class, name = 'sealed' ORDER BY class, name = 'sealed';
 
 -- name: sessions
@@ -24,6 +25,14 @@ ORDER BY g.last_ms DESC, g.no DESC LIMIT :limit;
 -- Streams of a node after a number, of one class or all.
 SELECT no, class, name, items, bytes, first_ms, last_ms FROM streams
 WHERE node = :node AND (:of IS NULL OR class = :of) AND no > :after ORDER BY no LIMIT :limit;
+
+-- name: jobs
+-- The cron jobs of a node after the number of a stream, with what is known of each.
+SELECT s.no, s.name, i.received_ms, i.body
+FROM streams AS s JOIN items AS i ON i.stream = s.no AND i.identity = :about
+WHERE s.node = :node AND s.class = 'metadata' AND s.name >= 'cron:' AND s.name < 'cron;'
+      AND s.no > :after
+ORDER BY s.no LIMIT :limit;
 
 -- name: items_up
 -- Rows of one stream, the earliest first. What a page holds is decided by the sizes of bodies alone.

@@ -1,0 +1,120 @@
+// Opens what a node sealed, in this browser, and shows it: log lines, memory files, cron jobs and
+// sessions. Rows come as they are stored; here they are opened, put in order and searched, and nothing
+// that was opened, nor a word that is searched for, is sent anywhere.
+import { opener } from "./sealed.js";
+import { drawCron, drawLogs, drawMemory, drawSessions, nameSessions } from "./opened_views.js";
+
+const PAGE_ROWS = 100; // sealed uploads of one request
+const PAGES_AT_ONCE = 5; // requests before a person asks for more
+const KINDS = { logs: ["logs", drawLogs], memory: ["memory", drawMemory], cron: ["metadata", drawCron], sessions: ["metadata", drawSessions] };
+
+const place = document.querySelector("[data-unseals]");
+const state = { bodies: new Map(), next: "", unopened: 0, open: null, failure: "" };
+
+async function page(node, of, after, limit = PAGE_ROWS, session = "") {
+  const query = new URLSearchParams({ of, limit, ...(after && { after }), ...(session && { session }) });
+  const answer = await fetch(`/api/nodes/${encodeURIComponent(node)}/sealed?${query}`, { headers: { accept: "application/json" } });
+  if (!answer.ok) throw new Error(`The plane did not give what is sealed: HTTP ${answer.status}.`);
+  return answer.json();
+}
+
+// Opens the rows of a page that are new; returns whether there were any.
+async function take(rows) {
+  let fresh = 0;
+  for (const row of rows) {
+    if (state.bodies.has(row.id)) continue;
+    fresh += 1;
+    try {
+      state.bodies.set(row.id, { id: row.id, at: row.at, body: await state.open(row.blob) });
+    } catch {
+      state.bodies.set(row.id, null);
+      state.unopened += 1;
+    }
+  }
+  return fresh > 0;
+}
+
+// Reads newer rows until one is known; from a cursor on, older ones.
+async function read(node, of, from = "") {
+  let after = from;
+  for (let asked = 0; asked < PAGES_AT_ONCE; asked += 1) {
+    const found = await page(node, of, after);
+    const isNew = await take(found.items);
+    if (from || !state.started || isNew) state.next = from || !state.started ? found.next : state.next;
+    after = found.next;
+    if (!after || (!isNew && state.started)) break;
+  }
+  state.started = true;
+}
+
+const opened = () => [...state.bodies.values()].filter(Boolean).sort((a, b) => (a.at < b.at ? 1 : -1));
+const filter = () => ({ text: document.getElementById("search")?.value ?? "", level: document.getElementById("level")?.value ?? "" });
+
+function draw(kind) {
+  const [of, view] = KINDS[kind];
+  const rows = opened();
+  place.replaceChildren();
+  const note = document.createElement("p");
+  note.className = "muted small";
+  note.setAttribute("role", "status");
+  place.append(note);
+  const said = view(place, rows, filter());
+  const cannot = state.unopened ? ` ${state.unopened} are sealed with a key that this browser does not hold.` : "";
+  note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${state.failure}`;
+  if (!state.next) return;
+  const more = document.createElement("button");
+  more.type = "button";
+  more.className = "button";
+  more.textContent = "Open older ones";
+  more.addEventListener("click", async () => {
+    more.disabled = true;
+    await attempt(() => read(place.dataset.node, of, state.next));
+    draw(kind);
+  });
+  place.append(more);
+}
+
+async function attempt(work) {
+  state.failure = "";
+  try { await work(); } catch (error) { state.failure = ` ${error.message}`; }
+}
+
+// What is searched here stays here: the form's own request would tell the plane.
+function searchHere(kind) {
+  const form = document.querySelector("form[role=search]");
+  const here = (event) => {
+    event.stopImmediatePropagation();
+    if (event.type === "submit") event.preventDefault();
+    draw(kind);
+    const { text } = filter();
+    for (const row of document.querySelectorAll("#logs > .log-row"))
+      row.hidden = Boolean(text) && !row.textContent.toLowerCase().includes(text.toLowerCase());
+  };
+  for (const name of ["input", "change", "keyup", "search", "submit"]) form?.addEventListener(name, here, true);
+}
+
+const sealedRows = () => document.querySelector("[data-sealed-rows]")?.dataset.sealedRows ?? "";
+
+async function begin() {
+  const { unseals: kind, node } = place.dataset;
+  const [of] = KINDS[kind];
+  try { state.open = await opener(node); } catch { return; } // the page says how a browser gets a key
+  if (!state.open) return;
+  searchHere(kind);
+  const one = (session) => page(node, "transcripts", "", 1, session).then(({ items }) => (items[0] ? state.open(items[0].blob) : null));
+  const again = async () => {
+    await attempt(() => read(node, of));
+    draw(kind);
+    if (kind === "sessions") await nameSessions(opened(), one);
+  };
+  await again();
+  let known = sealedRows();
+  document.addEventListener("htmx:after:swap", () => {
+    if (kind === "sessions") nameSessions(opened(), one);
+    if (sealedRows() === known) return;
+    known = sealedRows();
+    again();
+  });
+}
+
+if (place) begin();
