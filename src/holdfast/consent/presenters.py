@@ -204,8 +204,14 @@ def _entry(row: Logged, event: events.Event) -> ConsentEntry | None:
             return change(
                 shown, what="registered", by=by, credential=credential, message=f"as {name}"
             )
-        case events.IntentShown(by=by, credential=credential, address=address):
-            return change(shown, what="intent", by=by, credential=credential, address=address)
+        case events.IntentShown() | events.PreviewAsked():
+            return change(
+                shown,
+                what="intent" if isinstance(event, events.IntentShown) else "previewed",
+                by=event.by,
+                credential=event.credential,
+                address=event.address,
+            )
         case events.ConsentGranted() | events.ConsentRevoked():
             return change(
                 shown,
@@ -216,8 +222,6 @@ def _entry(row: Logged, event: events.Event) -> ConsentEntry | None:
                 address=event.address,
                 message=event.reason,
             )
-        case events.PreviewAsked(by=by, credential=credential, address=address):
-            return change(shown, what="previewed", by=by, credential=credential, address=address)
         case events.ConsentExpired(classes=classes):
             return change(shown, what="expired", classes=classes, by="plane")
         case events.ContentDeleted(counts=counts):
