@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -66,12 +67,6 @@ def reading(tmp_path: Path) -> Iterator[Reading]:
     made.queries.close()
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bound a read to a second: what is read here never ends."""
-    monkeypatch.setattr(limits, "QUERY_S", 1)
-
-
 def test_a_pipe_in_the_place_of_its_index_is_said(reading: Reading) -> None:
     reading.made().close()
     reading.path.with_name(f"{DATABASE}-wal").touch()
@@ -79,14 +74,17 @@ def test_a_pipe_in_the_place_of_its_index_is_said(reading: Reading) -> None:
     assert reading.why().startswith(f"{DATABASE}: SQLITE_")
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_pipe_beside_a_database_ends_one_read(reading: Reading) -> None:
+def test_a_pipe_beside_a_database_ends_one_read(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = reading.made()
     connection.close()
     reading.path.with_name(f"{DATABASE}-wal").touch()
     at = reading.path.with_name(f"{DATABASE}-journal")
     os.mkfifo(at)
-    assert reading.why() == f"{DATABASE}: reading it took more than 1 s"
+    with monkeypatch.context() as patched:
+        patched.setattr(limits, "QUERY_S", 1)
+        assert reading.why() == f"{DATABASE}: reading it took more than 1 s"
     began = reading.queries._failed[reading.path]
     assert reading.why() == f"{DATABASE}: reading it took more than 1 s"
     assert reading.queries._failed[reading.path] == began, "it was not read again so soon"
@@ -97,11 +95,21 @@ def test_a_pipe_beside_a_database_ends_one_read(reading: Reading) -> None:
     ]
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_view_without_end_ends_one_read_and_others_are_read(reading: Reading) -> None:
+@pytest.mark.parametrize(
+    ("rows", "because"),
+    [("hex(n)", "SQLITE_(CANTOPEN|NOMEM|FULL|IOERR)"), ("n % 3", "reading it was ended by SIGXCPU")],
+)
+def test_a_view_without_end_ends_one_read_and_others_are_read(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch, rows: str, because: str
+) -> None:
+    monkeypatch.setattr(limits, "QUERY_S", 3_600)
+    monkeypatch.setattr(limits, "QUERY_CPU_S", 1 if "SIG" in because else 3_600)
     connection = reading.made()
     connection.execute("DROP TABLE transcript_events")
-    connection.execute(f"CREATE VIEW transcript_events AS {ENDLESS}")
+    connection.execute(
+        "CREATE VIEW transcript_events AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1"
+        f" FROM c) SELECT 's' || {rows} session_id, 0 seq, '' event_json, 0 created_at FROM c"
+    )
     other = reading.folder / "agents/other/agent" / DATABASE
     other.parent.mkdir(parents=True)
     second = reading.made(other)
@@ -110,6 +118,8 @@ def test_a_view_without_end_ends_one_read_and_others_are_read(reading: Reading) 
         for _ in range(2)
     ]
     assert looks[1] == {"Unread", "SqliteSession"}, "one read without an answer is enough a look"
+    (failed,) = reading.queries._failed.values()
+    assert re.search(because, failed.because), "it may not sort on the disk without end"
     second.close()
     connection.close()
 

@@ -57,7 +57,7 @@ async def test_one_that_runs_and_does_not_work_and_what_is_left_are_said() -> No
         "a": ObserverWork(sources=3, bytes=2_000_000),
         "b": ObserverWork(unread=(UnreadSources(reason="LineFile: Permission denied", sources=1),)),
     }
-    told = {"a": ("running", ""), "b": ("running", "")}
+    told: dict[str, tuple[str, str] | None] = {"a": ("running", ""), "b": ("running", "")}
     check = await Fleet(told, works).check().check()
     assert (check.result, check.fix) == ("warning", "holdfast instance logs b")
     assert check.message == (

@@ -31,14 +31,16 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 _CHUNK_BYTES: Final = 65_536
 
 
-def bound(seconds: int) -> None:
-    """Bound what it takes, also where whoever asks is gone."""
+def bound(seconds: int, cpu_s: int) -> None:
+    """Bound what one question takes, also where whoever asks is gone: SIGALRM, SIGXCPU."""
     for kind, most in (
         (resource.RLIMIT_DATA, MEMORY_BYTES_MAX),
         (resource.RLIMIT_FSIZE, FILE_BYTES_MAX),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
+    used_s = int(sum(os.times()[:2]))
+    resource.setrlimit(resource.RLIMIT_CPU, (used_s + 1 + cpu_s, resource.RLIM_INFINITY))
     signal.alarm(seconds)
 
 
@@ -68,8 +70,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         connection.close()
 
 
-def main(seconds: int) -> None:
-    """Answer questions until none comes; each may take `seconds`."""
+def main(seconds: int, cpu_s: int) -> None:
+    """Answer questions until none comes; each may take `seconds`, `cpu_s` of a processor."""
     waiting = select.poll()
     waiting.register(0, select.POLLIN)
     line = b""
@@ -80,7 +82,7 @@ def main(seconds: int) -> None:
         line += data
         if not line.endswith(b"\n"):
             continue
-        bound(seconds)
+        bound(seconds, cpu_s)
         try:
             told = answer(json.loads(line))
         except _sqlite3.Error as error:
@@ -95,4 +97,4 @@ def main(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -30,12 +30,7 @@ from holdfast.machine.observer.readers.parts import (
     event_id,
     stream_id,
 )
-from holdfast.machine.observer.readers.queries import (
-    Queries,
-    Query,
-    SqliteError,
-    UnansweredError,
-)
+from holdfast.machine.observer.readers.queries import Queries, Query, UnansweredError
 from holdfast.machine.observer.readers.records import Record, oversized, read_record, to_ms
 from holdfast.wire.consent import ContentClass
 
@@ -45,8 +40,6 @@ DATABASE: Final = "openclaw-agent.sqlite"
 _MODE_AT: Final = 18
 _WAL: Final = b"\2\2"
 """Bytes 18 and 19 of a database in WAL mode (https://sqlite.org/fileformat.html)."""
-_PASSING: Final = frozenset({"SQLITE_BUSY", "SQLITE_ERROR"})
-"""Errors that are not worth a word: another one writes, or it has another schema."""
 _SESSIONS: Final = Query(
     "",
     "SELECT session_id, max(seq) FROM transcript_events"
@@ -161,12 +154,8 @@ class SqliteTranscripts:
                     # One such read is enough for one look at the files.
                     return
                 continue
-            except SqliteError as error:
-                if error.name not in _PASSING:
-                    yield Unread("transcripts", f"{name}/{DATABASE}", error)
-                continue
             except OSError:
-                # No database, or none of ours to read: the next look tries again.
+                # No database of ours to read, another schema, or busy: the next look tries again.
                 continue
             self._listed[database.path] = listed
             for session, newest in listed.found:

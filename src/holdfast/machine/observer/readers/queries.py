@@ -29,6 +29,9 @@ from holdfast.machine.confine.sandbox import isolated
 from holdfast.machine.observer import limits
 
 _T = TypeVar("_T")
+_PASSING: Final = frozenset({"SQLITE_BUSY", "SQLITE_ERROR"})
+"""Errors that are not worth a word: another one writes, or it has another schema."""
+_QUICK_MS: Final = 1_000
 _CHUNK_BYTES: Final = 65_536
 _LOOK_MS: Final = 200
 """So often it is looked whether the answer is still wanted."""
@@ -46,7 +49,7 @@ class Query(NamedTuple):
 
 
 class UnansweredError(OperationError):
-    """A read did not end by itself; `is_new` if that was now, and not one that is remembered."""
+    """A read ended without rows; `is_new` if that was now, and not one that is remembered."""
 
     def __init__(self, told: str, *, is_new: bool) -> None:
         """Take why."""
@@ -55,12 +58,11 @@ class UnansweredError(OperationError):
 
 
 class SqliteError(OperationError):
-    """SQLite's answer was an error: its name, such as SQLITE_BUSY."""
+    """SQLite's answer was an error that passes: the name is its argument."""
 
     def __init__(self, path: Path, name: str) -> None:
         """Take which database, and the name."""
-        super().__init__(f"{path.name}: {name[: limits.LABEL_CHARS_MAX]}")
-        self.name = name
+        super().__init__(f"{path.name}: {name}")
 
 
 class GivenUpError(OSError):
@@ -107,6 +109,7 @@ class Queries:
             raise UnansweredError(failed.because, is_new=False)
         if self._unwanted():
             raise GivenUpError
+        began_ms = self._clock.steady_ms()
         try:
             told = self._exchanged(msgspec.json.encode(query._asdict()) + b"\n")
             answer = msgspec.json.decode(told, type=_Answer)
@@ -119,9 +122,12 @@ class Queries:
             raise
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise OperationError(f"{path.name}: its rows are none of OpenClaw's") from error
-        self._failed.pop(path, None)
         if answer.error:
-            raise SqliteError(path, answer.error)
+            took_ms = self._clock.steady_ms() - began_ms
+            if answer.error in _PASSING and took_ms < _QUICK_MS:
+                raise SqliteError(path, answer.error)
+            raise self._remembered(path, answer.error[: limits.LABEL_CHARS_MAX])
+        self._failed.pop(path, None)
         return rows
 
     def _remembered(self, path: Path, because: str) -> UnansweredError:
@@ -147,8 +153,10 @@ class Queries:
     def _running(self) -> subprocess.Popen[bytes]:
         """Return the process, a new one where none runs; raise OSError."""
         if self._process is None:
-            program = (*PYTHON, sqlite_queries.__file__, str(limits.QUERY_S + 1))
-            launch = isolated(program, write=[str(self._folder)])
+            bounds = (str(limits.QUERY_S + 1), str(limits.QUERY_CPU_S))
+            launch = isolated(
+                (*PYTHON, sqlite_queries.__file__, *bounds), write=[str(self._folder)]
+            )
             try:
                 process = subprocess.Popen(
                     launch.argv,
