@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from holdfast.plane.edge.limits import (
-    CONNECTIONS_BYTES_SHARE,
+    CALLERS_PART,
     CONNECTIONS_FEW,
     CONNECTIONS_MAX,
     DESCRIPTORS_RESERVE,
-    DESCRIPTORS_SHARE,
     HEAD_BYTES_MAX,
+    HEADS_PART,
     OTHERS_MIN,
 )
 
@@ -31,8 +31,8 @@ class Room(NamedTuple):
 
 def share_out(descriptors: int, *, memory_bytes: int) -> Room:
     """Return what there is room for, with so many descriptors and so much memory of the host."""
-    left = max(descriptors - DESCRIPTORS_RESERVE, int(descriptors * DESCRIPTORS_SHARE))
-    by_memory = int(memory_bytes * CONNECTIONS_BYTES_SHARE) // HEAD_BYTES_MAX
+    left = max(descriptors - DESCRIPTORS_RESERVE, descriptors // CALLERS_PART)
+    by_memory = memory_bytes // HEADS_PART // HEAD_BYTES_MAX
     connections = min(CONNECTIONS_MAX, left, max(CONNECTIONS_FEW, by_memory))
     polls = max(connections - OTHERS_MIN, connections // 2)
     return Room(descriptors, connections, polls)

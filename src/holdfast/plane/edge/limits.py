@@ -36,8 +36,8 @@ node holds one for its long poll, a machine two. 15,000 polls were held (docs/pe
 CONNECTIONS_FEW: Final = 8_192
 """As many may be open whatever memory there is, if there are descriptors for them."""
 
-CONNECTIONS_BYTES_SHARE: Final = 0.25
-"""Share of the host's memory that heads of requests may take, if all of them are the longest."""
+HEADS_PART: Final = 4
+"""Heads of requests may take one part in so many of the host's memory, if all are the longest."""
 
 OTHERS_MIN: Final = 512
 """Connections of callers that long polls of nodes leave to others: pages, machines, uploads. Those
@@ -53,5 +53,5 @@ DESCRIPTORS_RESERVE: Final = 4_304
 (1,024), the agents' ends of 2,000 WebSockets and of 512 requests, calls to controllers (512), and
 256 for stores, logs and pipes; a plane without callers has about 60."""
 
-DESCRIPTORS_SHARE: Final = 0.5
-"""Share of the descriptors for callers if the process has fewer than twice the reserve."""
+CALLERS_PART: Final = 2
+"""Callers have one part in so many of the descriptors, if the reserve would leave them less."""

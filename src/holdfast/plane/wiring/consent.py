@@ -22,13 +22,13 @@ from holdfast.consent.limits import (
     SIGN_TIMEOUT_MS,
 )
 from holdfast.consent.ports import ContentDeletion
-from holdfast.consent.renewal import Renewal
 from holdfast.consent.views import NODE_VIEW
 from holdfast.kernel.failure import brief
 from holdfast.letters import topics
 from holdfast.letters.names import NameOf, unnamed
 from holdfast.plane.consent_key import ConsentKey, key_id, read_consent_key, rotate_consent_key
 from holdfast.plane.key_folder import KeysError
+from holdfast.plane.wiring.consent_renewal import Renewal
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part, every
 from holdfast.wire.api.call import Refusal

@@ -13,13 +13,13 @@ from holdfast.actors.definition import ViewRow
 from holdfast.actors.ports import Accepted, Arrival, MailboxFullError
 from holdfast.consent import events
 from holdfast.consent.index import NodeIndex
-from holdfast.consent.renewal import Renewal
 from holdfast.consent.state import encode_row, is_outdated
 from holdfast.consent.views import NODE_VIEW
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.ids import Address, EventId
 from holdfast.kernel.log import NoLog
 from holdfast.plane.consent_key import ConsentKey, make_consent_key, verify
+from holdfast.plane.wiring.consent_renewal import Renewal
 from holdfast.wire.consent import Grant
 from tests.unit.consent.rig import Driver, grant, registered, revoke
 
