@@ -82,7 +82,7 @@ async def test_nothing_of_a_refused_body_is_anywhere(tower: Watchtower, version:
     found = await tower.about()
     assert found["stored"] == []
     refused = {one["of"]: one["bytes"] for one in found["refused"] if one["why"] == "consent"}
-    assert refused.keys() == {"metadata", "transcripts", "logs", "memory", "counters"}
+    assert refused.keys() == set(CLASSES)
     assert all(size > len(SECRET) for size in refused.values())
 
 
@@ -93,7 +93,7 @@ async def test_each_route_is_let_in_by_its_own_class_alone(tower: Watchtower, of
     for path in PATHS.values():
         await tower.post(path, {"node_id": tower.name, **BODIES})
     stored = {one["of"] for one in (await tower.about())["stored"]}
-    assert stored == ({of} if of != "files" else set())
+    assert stored == {of}
     for name, route in ROUTES.items():
         counted = tower.kept().refused
         if route.of is not None and route.of != of:

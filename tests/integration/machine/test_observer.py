@@ -9,9 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.machine.content_key import id_of_key
 from holdfast.machine.controller.observing.protocol import ALREADY_RUNS, UNUSABLE
 from holdfast.machine.observer.run import lock_folder
-from tests.integration.machine.rig import Machine, Plane, alive, run_machine, run_plane, until
+from holdfast.wire.browser_keys import CONTENT_KEY, fingerprint_of
+from tests.integration.machine.rig import (
+    TOKEN,
+    Machine,
+    Plane,
+    alive,
+    run_machine,
+    run_plane,
+    until,
+)
+from tests.support.browser_seal import new_pair, open_from, point_of, text_of
 from tests.support.consent_signer import Signer
 
 AGAIN = {"HOLDFAST_CHECKIN_FIRST_MS": "50", "HOLDFAST_CHECKIN_INTERVAL_MS": "60000"}
@@ -143,3 +154,40 @@ async def test_the_owners_calls_say_what_is_missing(tmp_path: Path) -> None:
         (folder / "dashboard-url.txt").unlink()
         (folder / "dashboard-url.txt").symlink_to(tmp_path / "run/agent.token")
         assert await url() == (500, "url_unreadable"), "no link is followed out of the home"
+
+
+async def test_a_browser_is_enrolled_by_its_fingerprint_and_by_the_controllers_token(
+    tmp_path: Path,
+) -> None:
+    pair, key = new_pair(), bytes(range(32))
+    point = point_of(pair)
+    config = tmp_path / "agent/.clawmetry/config.json"
+    # The observer leaves a registration without a node's name alone, and this plane gives none.
+    async with run_plane() as plane, run_machine(tmp_path, **told(plane)) as machine:
+        await machine.opened()
+
+        async def enrol(fingerprint: str, token: str = TOKEN) -> tuple[int, dict[str, str]]:
+            order = {"public_key": text_of(point), "fingerprint": fingerprint}
+            return await machine.ask("POST", "/_holdfast/observer/enrol", token, order)
+
+        shown = fingerprint_of(point)
+        assert (await enrol(shown, token="an-agent-knows-none"))[0] == 401
+        status, body = await enrol(shown)
+        assert (status, body["code"]) == (404, "not_registered")
+        config.parent.mkdir(parents=True)
+        for wrong in ("", ', "encryption_key": null', ', "encryption_key": ""'):
+            config.write_text(f'{{"api_key": "cm_1"{wrong}}}')
+            assert (await enrol(shown))[1]["code"] == "not_registered"
+        sealing = {"api_key": "cm_1", "encryption_key": text_of(key)}
+        config.write_text(json.dumps(sealing))
+        for other in (fingerprint_of(point_of(new_pair())), "", shown[:-1]):
+            status, body = await enrol(other)
+            assert (status, body["code"]) == (400, "wrong_fingerprint")
+            assert body["field"] == "fingerprint"
+        status, body = await enrol(shown)
+        assert status == 200
+        assert open_from(pair, CONTENT_KEY, "nd_1", body["sealed"]) == key
+        assert body["key_id"] == id_of_key(key)
+        log = json.dumps(machine.events("observer.enrolled"))
+        assert shown in log
+        assert text_of(key) not in log

@@ -29,6 +29,8 @@ from holdfast.wire.parsers import whole
 _USAGE = (
     "usage: python -m holdfast.machine.observer [preview [--days N] | keys | enroll FINGERPRINT]\n"
 )
+_ENROLL = 2
+"""Words of `enroll FINGERPRINT`."""
 _FAILED = 1
 _WRONG = 2
 _NICE = 10
@@ -104,9 +106,8 @@ def main(arguments: list[str]) -> int:
     install(sys.stderr.write, threading)
     if arguments[:1] == ["preview"]:
         return show_preview(arguments[1:])
-    match arguments:
-        case ["keys"] | ["enroll", _]:
-            return show_keys(arguments[1:])
+    if arguments == ["keys"] or (len(arguments) == _ENROLL and arguments[0] == "enroll"):
+        return show_keys(arguments[1:])
     if arguments:
         sys.stderr.write(_USAGE)
         return _WRONG

@@ -45,14 +45,19 @@ _SCHEMES: Final = ("https://", "http://")
 
 
 class _Registration(Struct, frozen=True):
-    """What is read of `config.json`: that the machine has registered, and what it seals with."""
+    """The part of `config.json` that says that the machine has registered."""
 
     api_key: str
-    encryption_key: str = ""
+
+
+class _Sealing(Struct, frozen=True):
+    """The part of it that content is sealed with."""
+
+    encryption_key: str
 
     def __repr__(self) -> str:
-        """Return a form without the keys."""
-        return "_Registration(…)"
+        """Return a form without the key."""
+        return "_Sealing(…)"
 
 
 class OwnerCalls:
@@ -94,28 +99,33 @@ class OwnerCalls:
 
     async def enrol(self, order: EnrolOrder) -> EnrolAnswer:
         """Seal the content key to a browser, if its key has the fingerprint that a person typed."""
-        found = await asyncio.to_thread(self._registration)
-        if not (found.encryption_key and self._node):
+        raw = await asyncio.to_thread(self._registration)
+        try:
+            text = msgspec.json.decode(raw, type=_Sealing).encryption_key
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            text = ""
+        if not (text and self._node):
             raise RefusedError(404, "not_registered", "The machine has no key to seal with yet")
-        key = key_of(found.encryption_key)
+        key = key_of(text)
         try:
             sealed = sealed_content_key(key, self._node, order.public_key, order.fingerprint)
         except EnrolError as error:
             self._log.emit("observer.enrol_refused", reason=error.code)
-            raise RefusedError(400, error.code, str(error), field=error.field) from None
+            named = {"field": error.field} if error.field else {}
+            raise RefusedError(400, error.code, str(error), **named) from None
         self._log.emit("observer.enrolled", fingerprint=order.fingerprint)
         return EnrolAnswer(key_id=id_of_key(key), sealed=sealed)
 
-    def _registration(self) -> _Registration:
+    def _registration(self) -> bytes:
         """Return the registration; refuse while there is none, or none that can be read."""
         raw = self._read(protocol.REGISTRATION_FILE, "registration_unreadable", "not_registered")
         try:
-            found = msgspec.json.decode(raw, type=_Registration)
+            registered = bool(msgspec.json.decode(raw, type=_Registration).api_key)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            found = _Registration("")
-        if not found.api_key:
+            registered = False
+        if not registered:
             raise RefusedError(500, "registration_unreadable", "The registration has no api_key")
-        return found
+        return raw
 
     async def _tell_plane(self) -> MachineIntentAnswer:
         """Call the plane; raise OSError for any other answer than a yes."""
