@@ -99,7 +99,17 @@ class Senders(Struct, kw_only=True):
             # The same machine registered again: what used the key before is not there any more.
             current.replaced_ms, self.current = now_ms, one.id
             return _FIRST
+        if is_new:
+            self._take_place(one)
         return self._second(one, current, was_ms, now_ms)
+
+    def _take_place(self, one: Sender) -> None:
+        """Let a second that came with another key be the one that its owner knows already."""
+        for other in self.known:
+            if other is not one and other.waits_ms and other.program == one.program:
+                one.first_ms, one.waits_ms = other.first_ms, other.waits_ms
+                self.known.remove(other)
+                return
 
     def _returned(self, one: Sender, current: Sender, now_ms: int) -> Heard:
         """Note a request of one that was replaced: beyond the last of its own, there are two."""

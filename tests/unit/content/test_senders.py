@@ -85,11 +85,21 @@ def test_what_the_owner_chose_holds_however_long_that_one_is_silent() -> None:
     assert senders.hear(OURS, "k", "1", 100 * MINUTE + 1) == Heard()
 
 
+def test_a_second_that_registers_again_is_not_asked_about_again() -> None:
+    senders = Senders()
+    senders.hear(OURS, "k", "1", 1)
+    senders.hear(DAEMON, "k1", "0.12.937", 2)
+    senders.choose(f"{OURS}:k", by="olga", now_ms=3)
+    assert senders.hear(DAEMON, "k2", "0.12.937", 4) == SECOND
+    assert senders.undecided() == []
+    assert [one.id for one in senders.known] == [f"{OURS}:k", f"{DAEMON}:k2"]
+
+
 def test_a_few_senders_are_known_and_the_one_that_sends_is_always_among_them() -> None:
     senders = Senders()
     senders.hear(OURS, "k", "1", 0)
     for number in range(20):
-        senders.hear(DAEMON, f"k{number}", "", number + 1)
+        senders.hear(f"program {number}", "k", "", number + 1)
     assert len(senders.known) == limits.SENDERS_MAX
     assert senders.current == f"{OURS}:k"
     senders.hear(OURS, "k", "1", limits.SENDER_KEPT_MS * 2)

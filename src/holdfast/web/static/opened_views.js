@@ -136,7 +136,7 @@ export function drawLogs(place, rows, { text, level }) {
 // ---- memory files
 
 // Lines that both versions have keep their order; a comparison that would be too large is not made.
-export function changedLines(before, after) {
+function changedLines(before, after) {
   const old = before.split("\n"), now = after.split("\n");
   let head = 0, tail = 0;
   while (head < old.length && head < now.length && old[head] === now[head]) head += 1;

@@ -161,7 +161,10 @@ PAGES: Final = (
         "Which browsers open what a node sealed; enrolling one, and the recovery code.",
     ),
     _page("node-logs", "/nodes/{id}/logs", "A node's log lines, and what is searched.", *_LOGS),
-    _page("node-memory", "/nodes/{id}/memory", "A node's memory files, and one's history.", *_MEMORY),
+    _page(
+        "node-memory", "/nodes/{id}/memory", "A node's memory files, and one's history.",
+        *_MEMORY,
+    ),
     _page("node-cron", "/nodes/{id}/cron", "A node's cron jobs, and how they ended.", *PAGING),
     _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
     _page(
