@@ -23,7 +23,7 @@ import psutil
 from holdfast.cli.client import ApiError, Client
 from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
-from tests.support.command_line import run_command
+from tests.support.command_line import ForkedCommand, forks_of, run_command
 from tests.support.patience import patience
 from tests.support.ports import free_port, port_first
 
@@ -41,7 +41,8 @@ QUICK = {
 }
 """Short cadences, for short waits, and no observers: a process of 33 MiB more for each machine."""
 
-_SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
+SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
+"""A plane that imports all it needs itself."""
 
 
 def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_S) -> Any:
@@ -66,10 +67,16 @@ def replace_text(path: Path, text: str) -> None:
 class PlaneProcess:
     """One plane: its home, its address, its process."""
 
-    def __init__(self, home: Path, serve: tuple[str, ...] = _SERVE, /, **settings: str) -> None:
-        """Start nothing yet; `settings` are environment variables."""
+    forked = False
+    """Whether a plane is a fork of a process that has imported all it needs, unless it is told how
+    to start: so in the suite (tests/conftest.py). Of a bench's, memory and starts are measured."""
+
+    def __init__(
+        self, home: Path, serve: tuple[str, ...] | None = None, /, **settings: str
+    ) -> None:
+        """Start nothing yet; `settings` are environment variables, `serve` a program to start."""
         self.home = home
-        self.serve = serve
+        self.serve = serve or (None if self.forked else SERVE)
         self.port = free_port()
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST_")},
@@ -82,7 +89,7 @@ class PlaneProcess:
             "HOLDFAST_PORT": str(self.port),
             "COLUMNS": "100",
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedCommand | None = None
         self._token = ""
 
     # -- its life
@@ -90,15 +97,20 @@ class PlaneProcess:
     def start(self, *, wait: bool = True) -> PlaneProcess:
         """Start the process, and wait until it serves."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.home / "plane.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.serve,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        path = self.home / "plane.log"
+        with path.open("ab") as log:
+            if self.serve is None:
+                files = (Path(os.devnull), path, path)
+                self.process = ForkedCommand(("serve",), self.environment, files)
+            else:
+                self.process = subprocess.Popen(
+                    self.serve,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
         if wait:
             self.wait()
         return self
@@ -293,7 +305,7 @@ class PlaneProcess:
 
 @contextlib.contextmanager
 def plane_at(
-    home: Path, serve: tuple[str, ...] = _SERVE, /, **settings: str
+    home: Path, serve: tuple[str, ...] | None = None, /, **settings: str
 ) -> Iterator[PlaneProcess]:
     """Run a plane for a moment; fail when its end leaves a process behind."""
     plane = PlaneProcess(home, serve, **settings)
@@ -308,9 +320,12 @@ def processes_of(home: Path) -> list[psutil.Process]:
     """Return every living process whose environment names this home."""
     found = []
     wanted = str(home).encode()
+    forks = forks_of(home)
     for process in psutil.process_iter():
         try:
-            named = wanted in Path(f"/proc/{process.pid}/environ").read_bytes()
+            named = (
+                process.pid in forks or wanted in Path(f"/proc/{process.pid}/environ").read_bytes()
+            )
             if named and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (OSError, psutil.NoSuchProcess):

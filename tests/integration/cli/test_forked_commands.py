@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support import command_line
 from tests.support.command_line import run_command
@@ -20,9 +23,19 @@ def help_text() -> str:
     return done.stdout
 
 
-def test_a_server_that_was_ended_and_reaped_is_started_again() -> None:
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server that may be killed: forks of the usual one, such as planes, are in use elsewhere."""
+    made = forkserver.ForkServer()
+    monkeypatch.setattr(forkserver, "_forkserver", made)
+    for name in ("ensure_running", "connect_to_new_process"):
+        monkeypatch.setattr(forkserver, name, getattr(made, name))
+    yield made
+    command_line._forget_server()  # it ends with its last client
+
+
+def test_a_server_that_was_ended_and_reaped_is_started_again(server: Any) -> None:
     before = help_text()
-    server: Any = forkserver._forkserver
     pid = server._forkserver_pid
     tracker: Any = resource_tracker._resource_tracker
     for ended in (pid, tracker._pid):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import patience
-from tests.support.planes import PlaneProcess, processes_of, until
+from tests.support.planes import SERVE, PlaneProcess, plane_at, processes_of, until
 
 
 @pytest.fixture
@@ -21,6 +21,13 @@ def idle(tmp_path: Path) -> Iterator[PlaneProcess]:
     plane = PlaneProcess(tmp_path / "home")
     yield plane
     assert not plane.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[PlaneProcess]:
+    """A plane started as people start one, which imports what it needs itself."""
+    with plane_at(tmp_path / "home", SERVE) as plane:
+        yield plane
 
 
 def test_up_brings_a_demo_agent_and_a_link_and_twice_does_no_harm(idle: PlaneProcess) -> None:
