@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ import msgspec
 import psutil
 
 from holdfast.cli.client import ApiError, Client
+from holdfast.cli.main import main
 from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
-from tests.support.command_line import ForkedCommand, forks_of, run_command
+from tests.support.command_line import run_command
+from tests.support.forks import Fork, forks_of
 from tests.support.patience import patience
 from tests.support.ports import free_port, port_first
 
@@ -89,7 +92,7 @@ class PlaneProcess:
             "HOLDFAST_PORT": str(self.port),
             "COLUMNS": "100",
         }
-        self.process: subprocess.Popen[bytes] | ForkedCommand | None = None
+        self.process: subprocess.Popen[bytes] | Fork | None = None
         self._token = ""
 
     # -- its life
@@ -101,7 +104,8 @@ class PlaneProcess:
         with path.open("ab") as log:
             if self.serve is None:
                 files = (Path(os.devnull), path, path)
-                self.process = ForkedCommand(("serve",), self.environment, files)
+                serve = partial(main, ("serve",))
+                self.process = Fork(serve, environment=self.environment, files=files)
             else:
                 self.process = subprocess.Popen(
                     self.serve,

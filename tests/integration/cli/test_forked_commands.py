@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import command_line
+from tests.support import forks
 from tests.support.command_line import run_command
 from tests.support.patience import patience
 
@@ -31,7 +31,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name in ("ensure_running", "connect_to_new_process"):
         monkeypatch.setattr(forkserver, name, getattr(made, name))
     yield made
-    command_line._forget_server()  # it ends with its last client
+    forks._forget_server()  # it ends with its last client
 
 
 def test_a_server_that_was_ended_and_reaped_is_started_again(server: Any) -> None:
@@ -49,9 +49,9 @@ def test_a_fork_imports_nothing_of_what_runs_a_command(tmp_path: Path) -> None:
     assert help_text()  # it starts the server
     seen = tmp_path / "seen"
     code = f"import sys; open({str(seen)!r}, 'w').write('\\n'.join(sys.modules))"
-    fork = command_line._FORKS.Process(target=exec, args=(code,))
+    fork = forks._FORKS.Process(target=exec, args=(code,))
     fork.start()
     fork.join(patience(30))
     assert fork.exitcode == 0
     loaded = set(seen.read_text().split())
-    assert {command_line.__name__, "holdfast.cli.main"} <= loaded, sys.path
+    assert {forks.__name__, "holdfast.cli.main"} <= loaded, sys.path
