@@ -166,6 +166,7 @@ def texts(path: Path) -> list[tuple[int, str]]:
     return finder.found
 
 
+@functools.cache
 def all_texts() -> dict[str, list[str]]:
     """Return, by file and function, the lines with texts of foreign exceptions."""
     found: dict[str, list[str]] = {}

@@ -273,7 +273,10 @@ class PlaneProcess:
 
     def controllers(self) -> list[psutil.Process]:
         """Return the controllers of its machines."""
-        return [p for p in processes_of(self.home) if "holdfast.machine.controller" in cmdline(p)]
+        # A word of its own: a program given by -c may have the name in its text.
+        return [
+            p for p in processes_of(self.home) if "holdfast.machine.controller" in words_of(p)
+        ]
 
     def agents(self) -> list[psutil.Process]:
         """Return the demo agents of its machines."""
@@ -337,12 +340,17 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Return the words of a process's command line, none when it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
 def cmdline(process: psutil.Process) -> str:
     """Return a process's command line, or nothing when it has ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
+    return " ".join(words_of(process))
 
 
 def describe(process: psutil.Process) -> str:
