@@ -32,7 +32,12 @@ from tests.support.ports import free_port, port_first
 
 DEADLINE_S = 15.0
 STEP_S = 0.05
-"""Between two looks, in seconds. A look is a request, and its cost is the waited-for work's too."""
+STEP_MAX_S = 0.25
+STEP_SHARE = 0.05
+"""Between two looks, in seconds and as a share of what was waited already, whichever is more.
+
+A look is a request or reads all of /proc, and its cost is the waited-for work's too.
+"""
 NEVER_READY_MS = 3_600_000
 QUICK = {
     "HOLDFAST_CHECKIN_FIRST_S": "0.2",
@@ -57,7 +62,7 @@ def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_
             return value
         waited = time.monotonic() - began
         assert waited < patience(seconds), f"not within {waited:.0f} s: {what}"
-        time.sleep(STEP_S)
+        time.sleep(min(STEP_MAX_S, max(STEP_S, waited * STEP_SHARE)))
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -274,9 +279,7 @@ class PlaneProcess:
     def controllers(self) -> list[psutil.Process]:
         """Return the controllers of its machines."""
         # A word of its own: a program given by -c may have the name in its text.
-        return [
-            p for p in processes_of(self.home) if "holdfast.machine.controller" in words_of(p)
-        ]
+        return [p for p in processes_of(self.home) if "holdfast.machine.controller" in words_of(p)]
 
     def agents(self) -> list[psutil.Process]:
         """Return the demo agents of its machines."""

@@ -29,11 +29,13 @@ ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "token-of-the-machine"
 API_KEY = "hfm_key-of-the-owner"
 DEADLINE_S = 15.0
+STEP_MAX_S = 0.05
+"""Between two looks, in seconds: a look is often a request, whose cost is the waited-for work's."""
 
 
 async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
     """Return the first true answer of `check`, plain or awaited; fail after the deadline."""
-    waits_s = patience(deadline_s)
+    waits_s, step_s = patience(deadline_s), 0.01
     try:
         async with asyncio.timeout(waits_s):
             while True:
@@ -42,7 +44,7 @@ async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLIN
                     found = await found
                 if found:
                     return found
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(step_s := min(STEP_MAX_S, step_s * 1.1))
     except TimeoutError:
         raise AssertionError(f"not within {waits_s:.0f} s: {what}") from None
 
