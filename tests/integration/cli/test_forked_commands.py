@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
@@ -55,3 +57,26 @@ def test_a_fork_imports_nothing_of_what_runs_a_command(tmp_path: Path) -> None:
     assert fork.exitcode == 0
     loaded = set(seen.read_text().split())
     assert {forks.__name__, "holdfast.cli.main"} <= loaded, sys.path
+
+
+def test_a_fork_is_found_by_its_data_folder_until_it_ends(tmp_path: Path) -> None:
+    files = (Path(os.devnull),) * 3
+    environment = {"HOLDFAST_HOME": str(tmp_path)}
+    fork = forks.Fork(signal.pause, environment=environment, files=files)
+    assert forks.forks_of(tmp_path) == {fork.pid}
+    assert forks.forks_of(tmp_path / "another") == set()
+    with pytest.raises(subprocess.TimeoutExpired):
+        fork.wait(0.01)
+    fork.send_signal(signal.SIGTERM)
+    assert fork.wait(patience(30)) == fork.poll() == -signal.SIGTERM
+    assert forks.forks_of(tmp_path) == set()
+    fork.kill()  # as with Popen, without effect
+
+
+def test_what_a_fork_prints_is_in_its_file(tmp_path: Path) -> None:
+    files = (Path(os.devnull), tmp_path / "out", tmp_path / "err")
+    for path in files[1:]:
+        path.touch()
+    fork = forks.Fork(partial(print, "told"), environment={}, files=files)
+    assert fork.wait(patience(30)) == 0
+    assert files[1].read_text() == "told\n"
