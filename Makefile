@@ -29,8 +29,8 @@ endef
 NARROWED := $(strip $(ARGS))
 # What of the suite runs where: benches and the real OpenClaw have targets of their own.
 SUITE := --ignore=tests/bench -m "not openclaw and not clawmetry" $(if $(NARROWED),,--ignore=tests/house)
-# Tests wait more than they compute; a file stays in one process, with what it shares.
-WORKERS ?= $(if $(NARROWED),0,4)
+# Tests wait as long as they compute; a file stays in one process, with what it shares.
+WORKERS ?= $(if $(NARROWED),0,5)
 SPREAD  := --dist loadfile --no-loadscope-reorder
 # Releases of the ClawMetry daemon that are run: the newest seen, and one that resends on a 403.
 CLAWMETRY := 0.12.937 0.12.170
@@ -45,7 +45,7 @@ FROM  ?= 0
 SAMPLE ?= 1000
 SEED   ?=
 
-.PHONY: help up test suite whole unit check lint mypy basedpyright imports house dead coverage matrix bench power sim fuzz \
+.PHONY: help up test suite whole unit check lint basedpyright mypy collect house dead imports coverage matrix bench power sim fuzz \
   mutants test-openclaw test-clawmetry docs lock hooks clean env env-dev
 
 help: ## this list
@@ -66,8 +66,10 @@ whole: ## the suite, with all of each campaign of which it runs a slice (tests/s
 unit: env-dev ## only tests/unit: pure and quick
 	@$(PYTEST) tests/unit --numprocesses 2 $(SPREAD) $(ARGS)
 
+# The longest first: basedpyright takes as long as all that runs beside it.
 check: env-dev ## lint, types, import contracts, dead code, house rules; two at a time, all verdicts
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint mypy basedpyright imports dead house
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target \
+	  lint basedpyright mypy collect house dead imports
 
 lint: env-dev
 	$(BIN)/ruff check
@@ -78,6 +80,10 @@ mypy: env-dev
 
 basedpyright: env-dev
 	$(BIN)/basedpyright
+
+# In a fresh clone this compiles what tests import, once: each worker of the suite would do it.
+collect: env-dev
+	@$(PYTEST) $(SUITE) --collect-only -qq >$(VENV)/collected || { cat $(VENV)/collected; exit 1; }
 
 imports: env-dev
 	$(BIN)/lint-imports --no-logo

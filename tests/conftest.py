@@ -15,12 +15,19 @@ import pytest_timeout
 
 from tests.support import power_loss
 from tests.support.patience import patience
+from tests.support.planes import PlaneProcess
+from tests.support.slices import slice_of
 
 # An example that is slow to draw or to run is a busy machine, not a fault.
 hypothesis.settings.register_profile(
-    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "untimed",
+    deadline=None,
+    max_examples=slice_of(100, here=50),  # of tests that do not say; drawn anew in each run
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("untimed")
+
+PlaneProcess.forked = True  # a second of CPU less for each
 
 TESTS = Path(__file__).parent
 UNIT = TESTS / "unit"

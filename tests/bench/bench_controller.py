@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.integration.machine.rig import TOKEN, Machine, run_machine, run_plane, until
+from tests.integration.machine.rig import TOKEN, Machine, run_plane, run_program, until
 from tests.support.ports import free_port
 
 FIGURES = {
@@ -65,7 +65,7 @@ async def measure_starts(folder: Path, times: int) -> dict[str, list[float]]:
     for number in range(times):
         port = free_port()
         began_s = time.perf_counter()
-        async with run_machine(folder / str(number), HOLDFAST_CONTROLLER_PORT=str(port)):
+        async with run_program(folder / str(number), HOLDFAST_CONTROLLER_PORT=str(port)):
             up = await asyncio.to_thread(wait_for, port, "/health", began_s)
             routes = await asyncio.to_thread(wait_for, port, "/_kilo/gateway/status", began_s)
         found["listener_up_ms"].append(up)
@@ -80,7 +80,7 @@ async def measure_deaths(folder: Path, times: int) -> dict[str, list[float]]:
     async with run_plane() as plane:
         for number in range(times):
             home = folder / f"death-{number}"
-            async with run_machine(home, HOLDFAST_PLANE_URL=plane.url) as machine:
+            async with run_program(home, HOLDFAST_PLANE_URL=plane.url) as machine:
                 await measure_one_death(machine, found)
     return found
 

@@ -27,6 +27,12 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return every node of a file: some twenty tests look at each, and a walk is slow."""
+    return tuple(ast.walk(tree(path)))
+
+
 def shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -37,12 +43,17 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted name) for everything imported, at any depth.
+@functools.cache
+def imports(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return (line, dotted name) for everything imported, at any depth.
 
-    `from a import b` yields both `a` and `a.b`, because b may be a module.
+    `from a import b` is both `a` and `a.b`, because b may be a module.
     """
-    for node in ast.walk(tree(path)):
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -53,10 +64,11 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{base}.{alias.name}"
 
 
+@functools.cache
 def bindings(path: Path) -> dict[str, str]:
     """Map each name an import binds to the dotted name it stands for."""
     bound: dict[str, str] = {}
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.asname:
@@ -70,10 +82,15 @@ def bindings(path: Path) -> dict[str, str]:
     return bound
 
 
-def uses(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted name) for each use of an imported name, resolved through its import."""
+@functools.cache
+def uses(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return (line, dotted name) for each use of an imported name, resolved through its import."""
+    return tuple(_uses(path))
+
+
+def _uses(path: Path) -> Iterator[tuple[int, str]]:
     bound = bindings(path)
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute | ast.Name):
             dotted = dotted_name(node)
             head, _, rest = dotted.partition(".")
@@ -93,7 +110,7 @@ def dotted_name(node: ast.expr) -> str:
 def definitions(
     path: Path,
 ) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node
 

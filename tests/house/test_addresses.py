@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tests.house.sources import PACKAGE, python_files, shown, tree, uses
+from tests.house.sources import PACKAGE, nodes, python_files, shown, tree, uses
 
 # Where text with `://` is put together, and why it is never what a connection is made from.
 JOINED = {
@@ -86,7 +86,7 @@ def test_sessions_are_asked_with_built_urls_only() -> None:
     """Every `session.get(…)` names its URL by a variable of ours or builds it where it stands."""
     wrong = []
     for path in python_files("src/holdfast"):
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             asked = ast.unparse(node.func.value)

@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from tests.house.sources import ROOT, SRC, imports, module_name, python_files, shown, tree
+from tests.house.sources import ROOT, SRC, imports, module_name, nodes, python_files, shown, tree
 
 # Packages whose users are outside this package: their modules may be reached from tests alone.
 OFFERED = ("holdfast.compat", "holdfast.outbox", "holdfast.sdk", "holdfast.sim")
@@ -27,7 +27,7 @@ def started_names(path: Path) -> set[str]:
     """Modules that are started, not imported: named whole, or as a file beside this one."""
     texts = {
         node.value
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value
     }
     whole = {text.partition(":")[0] for text in texts if text.startswith("holdfast.")}

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests.house.sources import PACKAGE, python_files, shown, tree, uses
+from tests.house.sources import PACKAGE, nodes, python_files, shown, uses
 
 OWN_WAYS: Final = frozenset({
     "os.replace", "os.rename", "os.renames", "os.link", "os.fsync", "os.fdatasync", "os.sync",
@@ -59,7 +59,7 @@ def own_ways(path: Path) -> Iterator[tuple[int, str]]:
     for line, name in uses(path):
         if name in OWN_WAYS:
             yield line, name
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and (name := _of_a_path(node)):
             yield node.lineno, name
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.house.sources import PACKAGE, python_files, shown, tree
+from tests.house.sources import PACKAGE, nodes, python_files, shown, tree
 
 APART: Final = ("sdk/", "outbox/", "compat/", "sim/", "cli/", "machine/agents/demo")
 """What runs in a person's own process or terminal, and the simulator."""
@@ -155,7 +155,7 @@ def own_classes() -> frozenset[str]:
     return frozenset(
         node.name
         for path in python_files("src/holdfast")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef)
     )
 
@@ -166,6 +166,7 @@ def texts(path: Path) -> list[tuple[int, str]]:
     return finder.found
 
 
+@functools.cache
 def all_texts() -> dict[str, list[str]]:
     """Return, by file and function, the lines with texts of foreign exceptions."""
     found: dict[str, list[str]] = {}
@@ -186,7 +187,7 @@ def lost_texts(path: Path) -> list[int]:
     """Return the lines where a class of the system's gets a text instead of an error number."""
     return [
         node.lineno
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in OF_THE_SYSTEM

@@ -10,7 +10,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.house.sources import PACKAGE, imports, python_files, shown, tree
+from tests.house.sources import PACKAGE, imports, nodes, python_files, shown
 
 GATE = "content/gate.py"
 FLOW = "content/flow.py"
@@ -36,7 +36,7 @@ def called(name: str) -> set[str]:
     return {
         inside(path)
         for path in python_files("src/holdfast")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and name
         == (
@@ -57,14 +57,14 @@ def test_the_flow_alone_writes_to_the_store() -> None:
         inside(path)
         for path in python_files("src/holdfast")
         if any(name.startswith(REACH) for _, name in imports(path))
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute) and node.attr == "write"
     }
     assert writers == {FLOW, STORES[0]}, "the file's own statements are below"
     by_name = {
         inside(path)
         for path in python_files("src/holdfast")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute)
         and node.attr == "write"
         and ast.unparse(node.value).endswith("store")
@@ -91,7 +91,7 @@ def test_no_other_statement_touches_the_tables_of_content() -> None:
     named = {
         inside(path)
         for path in python_files("src/holdfast")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and node.value in {"add_items", "replace_item", "add_usage"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.house.sources import PACKAGE, imports, python_files, shown, tree, uses
+from tests.house.sources import PACKAGE, imports, nodes, python_files, shown, uses
 
 OBSERVER = "src/holdfast/machine/observer"
 WAY_OUT = PACKAGE / "machine" / "observer" / "upload.py"
@@ -36,7 +36,7 @@ def ways_out(path: Path) -> list[tuple[int, str]]:
     found += [(line, name) for line, name in uses(path) if name.startswith(CALLS)]
     return found + [
         (node.lineno, node.id)
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Name) and node.id in BUILTINS
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Final
 
-from tests.house.sources import python_files, shown, tree
+from tests.house.sources import nodes, python_files, shown
 from tests.support import ports
 
 ALLOWED: Final = {
@@ -30,9 +30,7 @@ def lets_go(node: ast.AST) -> bool:
 
 
 def test_no_test_lets_a_port_go_that_it_will_use() -> None:
-    found = {
-        shown(path) for path in python_files("tests") if any(map(lets_go, ast.walk(tree(path))))
-    }
+    found = {shown(path) for path in python_files("tests") if any(map(lets_go, nodes(path)))}
     assert found == ALLOWED.keys(), "use free_port of tests/support/ports.py"
 
 

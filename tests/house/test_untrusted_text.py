@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.house.sources import PACKAGE, python_files, shown, tree, uses
+from tests.house.sources import PACKAGE, nodes, python_files, shown, uses
 
 READ_HERE = (
     "accounts", "content", "corrections", "machine/controller/api", "machine/controller/proxy",
@@ -57,7 +57,7 @@ ALLOWED = {
 
 def read_by(path: Path) -> list[str]:
     found = [f"{line} {name}" for line, name in uses(path) if name in RAISING]
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             is_number = node.func.id in {"int", "float"} and bool(node.args)
             if is_number and not isinstance(node.args[0], ast.Constant):

@@ -14,7 +14,7 @@ from holdfast.sim.scenario import play
 from tests.support.patience import patience
 from tests.support.slices import slice_of
 
-SEEDS = range(slice_of(40, here=20))
+SEEDS = range(slice_of(40, here=12))
 KEPT = [
     int(line.split()[0])
     for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,22 @@ import msgspec
 import psutil
 
 from holdfast.cli.client import ApiError, Client
+from holdfast.cli.main import main
 from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
 from tests.support.command_line import run_command
+from tests.support.forks import Fork, forks_of
 from tests.support.patience import patience
 from tests.support.ports import free_port, port_first
 
 DEADLINE_S = 15.0
 STEP_S = 0.05
-"""Between two looks, in seconds. A look is a request, and its cost is the waited-for work's too."""
+STEP_MAX_S = 0.25
+STEP_SHARE = 0.05
+"""Between two looks, in seconds and as a share of what was waited already, whichever is more.
+
+A look is a request or reads all of /proc, and its cost is the waited-for work's too.
+"""
 NEVER_READY_MS = 3_600_000
 QUICK = {
     "HOLDFAST_CHECKIN_FIRST_S": "0.2",
@@ -41,7 +49,8 @@ QUICK = {
 }
 """Short cadences, for short waits, and no observers: a process of 33 MiB more for each machine."""
 
-_SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
+SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
+"""A plane that imports all it needs itself."""
 
 
 def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_S) -> Any:
@@ -53,7 +62,7 @@ def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_
             return value
         waited = time.monotonic() - began
         assert waited < patience(seconds), f"not within {waited:.0f} s: {what}"
-        time.sleep(STEP_S)
+        time.sleep(min(STEP_MAX_S, max(STEP_S, waited * STEP_SHARE)))
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -66,10 +75,16 @@ def replace_text(path: Path, text: str) -> None:
 class PlaneProcess:
     """One plane: its home, its address, its process."""
 
-    def __init__(self, home: Path, serve: tuple[str, ...] = _SERVE, /, **settings: str) -> None:
-        """Start nothing yet; `settings` are environment variables."""
+    forked = False
+    """Whether a plane is a fork of a process that has imported all it needs, unless it is told how
+    to start: so in the suite (tests/conftest.py). Of a bench's, memory and starts are measured."""
+
+    def __init__(
+        self, home: Path, serve: tuple[str, ...] | None = None, /, **settings: str
+    ) -> None:
+        """Start nothing yet; `settings` are environment variables, `serve` a program to start."""
         self.home = home
-        self.serve = serve
+        self.serve = serve or (None if self.forked else SERVE)
         self.port = free_port()
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST_")},
@@ -82,7 +97,7 @@ class PlaneProcess:
             "HOLDFAST_PORT": str(self.port),
             "COLUMNS": "100",
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Fork | None = None
         self._token = ""
 
     # -- its life
@@ -90,15 +105,21 @@ class PlaneProcess:
     def start(self, *, wait: bool = True) -> PlaneProcess:
         """Start the process, and wait until it serves."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.home / "plane.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.serve,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        path = self.home / "plane.log"
+        with path.open("ab") as log:
+            if self.serve is None:
+                files = (Path(os.devnull), path, path)
+                serve = partial(main, ("serve",))
+                self.process = Fork(serve, environment=self.environment, files=files)
+            else:
+                self.process = subprocess.Popen(
+                    self.serve,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
         if wait:
             self.wait()
         return self
@@ -257,7 +278,8 @@ class PlaneProcess:
 
     def controllers(self) -> list[psutil.Process]:
         """Return the controllers of its machines."""
-        return [p for p in processes_of(self.home) if "holdfast.machine.controller" in cmdline(p)]
+        # A word of its own: a program given by -c may have the name in its text.
+        return [p for p in processes_of(self.home) if "holdfast.machine.controller" in words_of(p)]
 
     def agents(self) -> list[psutil.Process]:
         """Return the demo agents of its machines."""
@@ -293,7 +315,7 @@ class PlaneProcess:
 
 @contextlib.contextmanager
 def plane_at(
-    home: Path, serve: tuple[str, ...] = _SERVE, /, **settings: str
+    home: Path, serve: tuple[str, ...] | None = None, /, **settings: str
 ) -> Iterator[PlaneProcess]:
     """Run a plane for a moment; fail when its end leaves a process behind."""
     plane = PlaneProcess(home, serve, **settings)
@@ -308,9 +330,12 @@ def processes_of(home: Path) -> list[psutil.Process]:
     """Return every living process whose environment names this home."""
     found = []
     wanted = str(home).encode()
+    forks = forks_of(home)
     for process in psutil.process_iter():
         try:
-            named = wanted in Path(f"/proc/{process.pid}/environ").read_bytes()
+            named = (
+                process.pid in forks or wanted in Path(f"/proc/{process.pid}/environ").read_bytes()
+            )
             if named and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (OSError, psutil.NoSuchProcess):
@@ -318,12 +343,17 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Return the words of a process's command line, none when it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
 def cmdline(process: psutil.Process) -> str:
     """Return a process's command line, or nothing when it has ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
+    return " ".join(words_of(process))
 
 
 def describe(process: psutil.Process) -> str:

@@ -19,10 +19,12 @@ import pytest
 import typer
 
 from holdfast.cli import main as command_line
+from holdfast.machine.controller.__main__ import main as controller
 from holdfast.machine.controller.settings import process_environment
 from holdfast.plane.settings import Settings
 from holdfast.sdk import Brain, doctor
 from tests.support.command_line import run_command
+from tests.support.forks import Fork
 from tests.support.patience import patience
 from tests.support.planes import until
 from tests.support.ports import free_port
@@ -217,11 +219,8 @@ def test_a_controller_boots_without_telling_a_malformed_value(name: str, tmp_pat
         "HOLDFAST_AGENT_PORT": str(free_port()), name: BROKEN,
     }  # fmt: skip
     log = tmp_path / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            (sys.executable, "-m", "holdfast.machine.controller"),
-            env=given, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+    log.touch()
+    process = Fork(controller, environment=given, files=(Path(os.devnull), log, log))
     try:
         until(
             "the controller says what is wrong, or that it runs",

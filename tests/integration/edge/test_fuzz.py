@@ -47,7 +47,7 @@ async def test_a_refused_request_leaves_nothing_in_memory(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("what", "cases"),
-    [("plane", slice_of(1_800, here=900)), ("controller", slice_of(1_200, here=600))],
+    [("plane", slice_of(1_800, here=600)), ("controller", slice_of(1_200, here=400))],
 )
 async def test_no_request_makes_a_500_a_traceback_or_a_hang(
     what: str, cases: int, tmp_path: Path

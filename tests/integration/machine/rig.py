@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,19 +19,23 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from holdfast.machine.controller.__main__ import main as controller
 from holdfast.wire.controller.checkin import CheckIn
 from holdfast.wire.controller.directive import Directive
+from tests.support.forks import Fork
 from tests.support.patience import patience
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "token-of-the-machine"
 API_KEY = "hfm_key-of-the-owner"
 DEADLINE_S = 15.0
+STEP_MAX_S = 0.05
+"""Between two looks, in seconds: a look is often a request, whose cost is the waited-for work's."""
 
 
 async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
     """Return the first true answer of `check`, plain or awaited; fail after the deadline."""
-    waits_s = patience(deadline_s)
+    waits_s, step_s = patience(deadline_s), 0.01
     try:
         async with asyncio.timeout(waits_s):
             while True:
@@ -40,7 +44,7 @@ async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLIN
                     found = await found
                 if found:
                     return found
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(step_s := min(STEP_MAX_S, step_s * 1.1))
     except TimeoutError:
         raise AssertionError(f"not within {waits_s:.0f} s: {what}") from None
 
@@ -114,12 +118,32 @@ def open_log(home: Path) -> BinaryIO:
     return (home / "machine.log").open("ab")
 
 
+class Forked:
+    """A controller that is a fork, with what asyncio has for its process."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._fork = Fork(controller, environment=environment, files=(Path(os.devnull), log, log))
+        self.pid = self._fork.pid
+        self.kill = self._fork.kill
+        self.send_signal = self._fork.send_signal
+
+    @property
+    def returncode(self) -> int | None:
+        return self._fork.returncode
+
+    async def wait(self) -> int:
+        while (code := self.returncode) is None:  # noqa: ASYNC110  no event tells of it
+            await asyncio.sleep(0.01)
+        return code
+
+
 class Machine:
     """A started controller, and its output."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, home: Path, session: aiohttp.ClientSession
-    ) -> None:
+        self, process: asyncio.subprocess.Process | Forked, home: Path,
+        session: aiohttp.ClientSession,
+    ) -> None:  # fmt: skip
         self.process = process
         self.home = home
         self.session = session
@@ -214,9 +238,35 @@ def confine_order(home: Path, kind: str = "auto", *, certificates: str = "") -> 
     return json.dumps(order)
 
 
+def run_machine(home: Path, **extra: str) -> AbstractAsyncContextManager[Machine]:
+    """Start a controller with the demo agent in `home`; nothing of it is left afterwards.
+
+    It is a fork of a process that has its imports.
+    """
+    return _run(home, _fork, extra)
+
+
+def run_program(home: Path, **extra: str) -> AbstractAsyncContextManager[Machine]:
+    """Do the same with a controller that imports itself what it needs, in the order of its boot."""
+    return _run(home, _start, extra)
+
+
+async def _fork(environ: Mapping[str, str], home: Path) -> Forked:
+    return Forked(environ, Path(home / "machine.log"))
+
+
+async def _start(environ: Mapping[str, str], home: Path) -> asyncio.subprocess.Process:
+    command = (sys.executable, "-m", "holdfast.machine.controller")
+    with open_log(home) as log:
+        return await asyncio.create_subprocess_exec(*command, env=environ, stdout=log, stderr=log)
+
+
 @asynccontextmanager
-async def run_machine(home: Path, **extra: str) -> AsyncIterator[Machine]:
-    """Start a controller with the demo agent in `home`; nothing of it is left afterwards."""
+async def _run(
+    home: Path,
+    start: Callable[[Mapping[str, str], Path], Awaitable[asyncio.subprocess.Process | Forked]],
+    extra: Mapping[str, str],
+) -> AsyncIterator[Machine]:
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT / "src"),
@@ -230,11 +280,8 @@ async def run_machine(home: Path, **extra: str) -> AsyncIterator[Machine]:
         "HOLDFAST_CONFINE_ORDER": confine_order(home, certificates=extra.get(_CERTIFICATES, "")),
         **extra,
     }
-    command = (sys.executable, "-m", "holdfast.machine.controller")
-    with open_log(home) as log:
-        process = await asyncio.create_subprocess_exec(
-            *command, env={k: v for k, v in environ.items() if v}, stdout=log, stderr=log
-        )
+    open_log(home).close()
+    process = await start({name: value for name, value in environ.items() if value}, home)
     async with aiohttp.ClientSession() as session:
         machine = Machine(process, home, session)
         try:

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.machine.controller.process import orphans
-from tests.integration.machine.rig import TOKEN, Plane, alive, run_machine, run_plane, until
+from tests.integration.machine.rig import TOKEN, Plane, alive, run_plane, run_program, until
 from tests.support.patience import patience
 from tests.support.ports import free_port
 
@@ -56,7 +56,7 @@ async def test_health_is_answered_through_the_whole_start(tmp_path: Path) -> Non
     # From the first answer on, no connection is refused and no answer is anything but 200:
     # the two listeners share one socket, and nothing is lost when the second takes over.
     port = free_port()
-    async with run_machine(tmp_path, HOLDFAST_CONTROLLER_PORT=str(port)) as machine:
+    async with run_program(tmp_path, HOLDFAST_CONTROLLER_PORT=str(port)) as machine:
         states = [(await listening(port))["state"]]
         while states[-1] != "ready":
             status, body = await fetch(port, "/_holdfast/health?probe=1")
@@ -69,7 +69,7 @@ async def test_health_is_answered_through_the_whole_start(tmp_path: Path) -> Non
 
 
 async def test_sealed_values_reach_the_agent_and_the_key_does_not(tmp_path: Path) -> None:
-    async with run_machine(
+    async with run_program(
         tmp_path,
         HOLDFAST_GATEWAY_TOKEN="",
         HOLDFAST_ENV_KEY=base64.b64encode(KEY).decode(),
@@ -99,7 +99,7 @@ async def test_a_failed_bootstrap_stays_up_says_so_and_reports(
     tmp_path: Path, plane: Plane
 ) -> None:
     port = free_port()
-    async with run_machine(
+    async with run_program(
         tmp_path,
         HOLDFAST_CONTROLLER_PORT=str(port),
         HOLDFAST_ENC_X="not sealed",
@@ -123,7 +123,7 @@ async def test_a_failed_bootstrap_stays_up_says_so_and_reports(
 
 async def test_without_a_token_nothing_but_health_is_served(tmp_path: Path) -> None:
     port = free_port()
-    async with run_machine(
+    async with run_program(
         tmp_path, HOLDFAST_CONTROLLER_PORT=str(port), HOLDFAST_GATEWAY_TOKEN=""
     ) as machine:
         await until(lambda: machine.events("controller.degraded"), "degraded")
@@ -143,7 +143,7 @@ async def test_wrong_settings_degrade_with_their_name_in_the_log(
     tmp_path: Path, name: str, value: str
 ) -> None:
     port = free_port()
-    async with run_machine(
+    async with run_program(
         tmp_path, HOLDFAST_CONTROLLER_PORT=str(port), **{name: value}
     ) as machine:
         (event,) = await until(lambda: machine.events("controller.degraded"), "degraded")
@@ -157,14 +157,14 @@ async def test_a_port_that_is_taken_ends_it_with_1(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        async with run_machine(tmp_path, HOLDFAST_CONTROLLER_PORT=str(port)) as machine:
+        async with run_program(tmp_path, HOLDFAST_CONTROLLER_PORT=str(port)) as machine:
             async with asyncio.timeout(patience(10)):
                 assert await machine.process.wait() == 1
             assert machine.events("controller.cannot_listen")
 
 
 async def test_an_agent_that_cannot_be_made_leaves_the_control_routes(tmp_path: Path) -> None:
-    async with run_machine(
+    async with run_program(
         tmp_path, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(tmp_path / "nothing")
     ) as machine:
         await machine.opened()
@@ -177,7 +177,7 @@ async def test_an_agent_that_cannot_be_made_leaves_the_control_routes(tmp_path: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_end_takes_the_agent_along(tmp_path: Path, number: signal.Signals) -> None:
-    async with run_machine(tmp_path) as machine:
+    async with run_program(tmp_path) as machine:
         await machine.opened()
         pid = (await machine.ready())["pid"]
         assert await machine.end(number) == 0
@@ -187,7 +187,7 @@ async def test_the_end_takes_the_agent_along(tmp_path: Path, number: signal.Sign
 
 
 async def test_the_first_signal_wins_and_an_agent_that_hangs_is_killed(tmp_path: Path) -> None:
-    async with run_machine(tmp_path, HOLDFAST_STOP_GRACE_MS="300") as machine:
+    async with run_program(tmp_path, HOLDFAST_STOP_GRACE_MS="300") as machine:
         await machine.opened()
         pid = (await machine.ready())["pid"]
         await machine.fault("hang")
@@ -201,7 +201,7 @@ async def test_the_first_signal_wins_and_an_agent_that_hangs_is_killed(tmp_path:
 
 
 async def test_a_killed_controller_leaves_no_agent(tmp_path: Path) -> None:
-    async with run_machine(tmp_path) as machine:
+    async with run_program(tmp_path) as machine:
         await machine.opened()
         pid = (await machine.ready())["pid"]
         machine.process.kill()
@@ -211,7 +211,7 @@ async def test_a_killed_controller_leaves_no_agent(tmp_path: Path) -> None:
 
 async def test_what_a_killed_controller_left_is_ended_by_the_next(tmp_path: Path) -> None:
     # A child program of the agent with its mark, in a session of its own, as daemons do.
-    async with run_machine(tmp_path) as machine:
+    async with run_program(tmp_path) as machine:
         await machine.opened()
         home = environment_of((await machine.ready())["pid"])[orphans.MARK]
         assert home == str(tmp_path / "agent")
@@ -225,7 +225,7 @@ async def test_what_a_killed_controller_left_is_ended_by_the_next(tmp_path: Path
         *nap, env={orphans.MARK: f"{home}-2"}, start_new_session=True
     )
     try:
-        async with run_machine(tmp_path) as machine:
+        async with run_program(tmp_path) as machine:
             await machine.opened()
             async with asyncio.timeout(patience(10)):
                 assert await helper.wait() == -signal.SIGKILL

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.machine.controller.process.orphans import find_orphans
-from tests.integration.machine.rig import ROOT, alive, run_machine, run_plane, until
+from tests.integration.machine.rig import ROOT, alive, run_plane, run_program, until
 from tests.support.patience import patience
 
 
 async def test_the_first_signal_wins_and_repeats_are_ignored(tmp_path: Path) -> None:
-    async with run_machine(tmp_path, HOLDFAST_STOP_GRACE_MS="1000") as machine:
+    async with run_program(tmp_path, HOLDFAST_STOP_GRACE_MS="1000") as machine:
         await machine.opened()
         agent = (await machine.ready())["pid"]
         await machine.fault("hang")
@@ -32,7 +32,7 @@ async def test_the_first_signal_wins_and_repeats_are_ignored(tmp_path: Path) -> 
 
 
 async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
-    async with run_machine(tmp_path) as machine:
+    async with run_program(tmp_path) as machine:
         path = Path(f"/proc/{machine.process.pid}/status")
         # Two handlers, as the kernel lists them: the signals are taken, the start has just begun.
         await until(lambda: caught(path, signal.SIGTERM) or machine.gone(), "signals are taken")
@@ -47,7 +47,7 @@ def caught(path: Path, number: int) -> bool:
 
 async def test_nothing_is_reported_once_the_end_has_begun(tmp_path: Path) -> None:
     async with run_plane() as plane:
-        async with run_machine(
+        async with run_program(
             tmp_path, HOLDFAST_PLANE_URL=plane.url, HOLDFAST_STOP_GRACE_MS="2500"
         ) as machine:
             await machine.opened()

@@ -12,12 +12,14 @@ from holdfast.sdk import Brain
 from tests.integration.outbox import power
 from tests.support import power_loss
 from tests.support.power_loss import Cut, Keep, Line, Recorded
+from tests.support.slices import slice_of
 
 pytestmark = pytest.mark.usefixtures("strace")
 
 LOG = f"{power.FOLDER}/system.db-wal"
 DATABASE = f"{power.FOLDER}/system.db"
 LOG_BYTES = 150_000
+CUTS = slice_of(150, here=75)
 """Small enough for some checkpoints in a record; the real bound is 16 MiB."""
 Look = Callable[[Cut, power.Found], None]
 
@@ -48,7 +50,7 @@ def whole(found: power.Found) -> bool:
 
 
 def test_power_loses_nothing(recorded: Callable[[str], Recorded], tmp_path: Path) -> None:
-    for cut in power_loss.cuts(recorded(POWER), number=150, seed=53, scratch=tmp_path):
+    for cut in power_loss.cuts(recorded(POWER), number=CUTS, seed=53, scratch=tmp_path):
         found = power.after(cut)
         assert not found.lost, cut
         assert whole(found), cut
@@ -75,7 +77,7 @@ def test_process_loses_the_newest_since_the_last_checkpoint(
     recorded: Callable[[str], Recorded], tmp_path: Path
 ) -> None:
     lost = 0
-    for cut in power_loss.cuts(recorded(PROCESS), number=150, seed=53, scratch=tmp_path):
+    for cut in power_loss.cuts(recorded(PROCESS), number=CUTS, seed=53, scratch=tmp_path):
         found = power.after(cut)
         lost += bool(found.lost)
         assert not power.breach(recorded(PROCESS), cut, found, PROCESS), cut

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import patience
-from tests.support.planes import PlaneProcess, processes_of, until
+from tests.support.planes import SERVE, PlaneProcess, plane_at, processes_of, until
 
 
 @pytest.fixture
@@ -21,6 +21,13 @@ def idle(tmp_path: Path) -> Iterator[PlaneProcess]:
     plane = PlaneProcess(tmp_path / "home")
     yield plane
     assert not plane.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[PlaneProcess]:
+    """A plane started as people start one, which imports what it needs itself."""
+    with plane_at(tmp_path / "home", SERVE) as plane:
+        yield plane
 
 
 def test_up_brings_a_demo_agent_and_a_link_and_twice_does_no_harm(idle: PlaneProcess) -> None:
@@ -45,26 +52,26 @@ def test_up_brings_a_demo_agent_and_a_link_and_twice_does_no_harm(idle: PlanePro
     assert not processes_of(idle.home)
 
 
-def test_machines_survive_the_plane_and_are_never_doubled(own: PlaneProcess) -> None:
-    own.cli("instance", "create", "demo")
-    before = own.ready("demo")
-    (controller,) = own.controllers()
-    assert own.terminate() == 0
-    assert [p.pid for p in own.controllers()] == [controller.pid]
-    own.start()
-    own.kill()
-    assert [p.pid for p in own.controllers()] == [controller.pid]
-    own.start()
-    after = own.ready("demo")
+def test_machines_survive_the_plane_and_are_never_doubled(program: PlaneProcess) -> None:
+    program.cli("instance", "create", "demo")
+    before = program.ready("demo")
+    (controller,) = program.controllers()
+    assert program.terminate() == 0
+    assert [p.pid for p in program.controllers()] == [controller.pid]
+    program.start()
+    program.kill()
+    assert [p.pid for p in program.controllers()] == [controller.pid]
+    program.start()
+    after = program.ready("demo")
     assert (after.machine_id, after.epoch) == (before.machine_id, before.epoch)
-    assert [p.pid for p in own.controllers()] == [controller.pid]
+    assert [p.pid for p in program.controllers()] == [controller.pid]
 
-    folder = own.home / "machines" / f"ki_{after.id.replace('-', '')}"
+    folder = program.home / "machines" / f"ki_{after.id.replace('-', '')}"
     assert folder.is_dir()
-    assert "destroyed" in own.cli("instance", "destroy", "demo", "--yes", "--wait", "20").stdout
+    assert "destroyed" in program.cli("instance", "destroy", "demo", "--yes", "--wait", "20").stdout
     assert not folder.exists()
-    until("its processes are gone", lambda: not own.controllers() and not own.agents())
-    assert own.view("demo") is None
+    until("its processes are gone", lambda: not program.controllers() and not program.agents())
+    assert program.view("demo") is None
 
 
 def test_a_machine_that_died_with_nobody_looking_is_brought_back(own: PlaneProcess) -> None:
@@ -89,16 +96,16 @@ def test_a_second_plane_refuses_and_names_the_first(own: PlaneProcess) -> None:
     assert own.is_serving()
 
 
-def test_two_signals_end_it_at_once_and_orderly(own: PlaneProcess) -> None:
-    assert own.process is not None
-    own.process.send_signal(signal.SIGTERM)
-    own.process.send_signal(signal.SIGINT)
-    assert own.process.wait(patience(10)) in {0, -signal.SIGINT}
-    own.start()
-    assert own.terminate() == 0
-    assert "plane.stopped" in own.log()
-    assert "Traceback" not in own.log()
-    assert "leaked" not in own.log()
+def test_two_signals_end_it_at_once_and_orderly(program: PlaneProcess) -> None:
+    assert program.process is not None
+    program.process.send_signal(signal.SIGTERM)
+    program.process.send_signal(signal.SIGINT)
+    assert program.process.wait(patience(10)) in {0, -signal.SIGINT}
+    program.start()
+    assert program.terminate() == 0
+    assert "plane.stopped" in program.log()
+    assert "Traceback" not in program.log()
+    assert "leaked" not in program.log()
 
 
 def test_a_port_of_its_own_choice_is_found_through_the_lock(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def old(plane: PlaneProcess) -> Old:
     return made
 
 
+def test_a_plane_whose_text_names_a_controller_is_none(plane: PlaneProcess) -> None:
+    assert plane.process is not None
+    assert plane.process.pid not in {one.pid for one in plane.controllers()}
+
+
 def test_it_is_asked_by_command_and_what_it_told_is_kept_for_a_while(old: Old) -> None:
     device = str(uuid.uuid4())
     old.pend(channels=["AAAA1111"], devices=[device])

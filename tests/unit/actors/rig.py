@@ -174,11 +174,13 @@ def arrive(event: Event, key: str) -> Arrival:
     )
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 120.0) -> None:
-    """Let virtual time pass until something holds."""
+async def until(
+    condition: Callable[[], bool], *, within_s: float = 120.0, step_s: float = 0.01
+) -> None:
+    """Let virtual time pass, a step at a time, until something holds."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110  virtual time passes only during a sleep
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(step_s)
 
 
 def play(main: Callable[[SimClock], Coroutine[Any, Any, T]], *, seed: int = 1) -> T:

@@ -144,7 +144,7 @@ async def wait_until_well(rig: Rig, bulb: str) -> None:
             and looked == {str(lamp(name)) for name in NAMES}
         )
 
-    await until(well, within_s=WITHIN_S)
+    await until(well, within_s=WITHIN_S, step_s=0.1)
     for name in () if why_ended(rig) else NAMES:
         state = await rig.state(name)
         assert {key: one.status for key, one in state.bulbs.items()} == dict.fromkeys(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import stat
 from pathlib import Path
 
@@ -21,21 +22,30 @@ def draw(folder: Path) -> bytes:
     return Renderer(Assets(), version="1", compiled=folder).problem(404, PROBLEM)
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """Compile all templates; return the folder, to be copied, and what was drawn by them."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.dont_write_bytecode", False)
+        return folder, draw(folder)
+
+
 def refuse(*_given: object, **_named: object) -> None:
     pytest.fail("a template was compiled")
 
 
-def test_a_second_start_compiles_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_compiles_none(
+    drawn: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first = drawn
     monkeypatch.setattr("sys.dont_write_bytecode", False)
-    first = draw(tmp_path / "made")
     monkeypatch.setattr(Environment, "_parse", refuse)
-    assert draw(tmp_path / "made") == first
+    assert draw(folder) == first
 
 
-def test_they_are_any_users_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.dont_write_bytecode", False)
-    draw(tmp_path / "made")
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "made").iterdir()} == {0o644}
+def test_they_are_any_users_to_read(drawn: tuple[Path, bytes]) -> None:
+    assert {stat.S_IMODE(path.stat().st_mode) for path in drawn[0].iterdir()} == {0o644}
 
 
 def test_they_are_where_the_bytecode_of_modules_is(
@@ -51,19 +61,20 @@ def test_they_are_where_the_bytecode_of_modules_is(
 
 @pytest.mark.parametrize("how", ["empty", "cut", "noise", "a folder"])
 def test_what_is_damaged_is_compiled_anew(
-    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, drawn: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", False)
-    first = draw(tmp_path)
+    compiled, first = drawn
+    folder = shutil.copytree(compiled, tmp_path / "damaged")
     chance = random.Random(1)
-    for path in list(tmp_path.iterdir()):
+    for path in list(folder.iterdir()):
         raw = path.read_bytes()
         whole = raw[: len(raw) // 3]  # the head, with which it is taken for whole
         path.write_bytes({"empty": b"", "cut": whole}.get(how, whole + chance.randbytes(900)))
         if how == "a folder":
             path.unlink()
             path.mkdir()
-    assert draw(tmp_path) == first
+    assert draw(folder) == first
 
 
 def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
