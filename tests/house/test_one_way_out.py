@@ -50,7 +50,7 @@ def test_only_upload_can_open_a_connection() -> None:
 
 def test_the_one_program_that_is_started_can_make_no_socket() -> None:
     assert {name for _, name in ways_out(STARTS)} == {"subprocess"}
-    started = [node for node in ast.walk(tree(STARTS)) if isinstance(node, ast.Call)]
+    started = [node for node in nodes(STARTS) if isinstance(node, ast.Call)]
     (popen,) = (node for node in started if ast.unparse(node.func).startswith("subprocess."))
     assert ast.unparse(popen.args[0]) == "launch.argv"
     assert "launch = isolated(" in STARTS.read_text()
