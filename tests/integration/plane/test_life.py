@@ -49,7 +49,8 @@ def test_up_brings_a_demo_agent_and_a_link_and_twice_does_no_harm(idle: PlanePro
     assert len(idle.controllers()) == 1
 
     idle.cli("down", "--machines")
-    assert not processes_of(idle.home)
+    # It waits a bounded time for a plane that has let go of its folder and is cleaning up.
+    until("no process is left", lambda: not processes_of(idle.home))
 
 
 def test_machines_survive_the_plane_and_are_never_doubled(program: PlaneProcess) -> None:
