@@ -25,7 +25,7 @@ def preview(
 
 @app.command()
 def keys() -> None:
-    """Show the id of this machine's content key, and the browsers that the plane knows."""
+    """Show the id of this machine's content key, to compare with the one on pages."""
     _run("keys")
 
 

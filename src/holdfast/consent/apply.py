@@ -8,7 +8,7 @@ of what holds now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -47,6 +47,8 @@ from holdfast.wire.consent import (
     Grant,
     Preview,
     Receipt,
+    decode_document,
+    from_base64url,
 )
 from holdfast.wire.limits import RECEIPTS_MAX, VIEW_STEP_MS
 
@@ -243,7 +245,7 @@ def _to_delete(
 
 
 def _previewed(state: Node, event: events.PreviewAsked, at: At) -> Verdict[Node]:
-    """Let samples out once; one at a time, so that its receipts never displace all others."""
+    """Let samples out once, one at a time."""
     if state.closed_ms:
         return Refused("node_closed", f"the node is closed: {_GONE}")
     if not may_grant(state, event.credential):
@@ -459,10 +461,28 @@ def _signed(state: Node, event: events.DocumentSigned, _at: At) -> Verdict[Node]
         return Applied(replace(state, grant=event.document, grant_number=event.number))
     if isinstance(known.document, Preview):
         return Applied(replace(state, preview=Kept(event.number, event.document)))
-    kept = (*state.receipts, Kept(event.number, event.document))
-    over, kept = kept[:-RECEIPTS_MAX], kept[-RECEIPTS_MAX:]
+    over, kept = _fitting((*state.receipts, Kept(event.number, event.document)))
     touched = (SELF, str(event.number), *(str(one.number) for one in over))
     return Applied(replace(state, receipts=kept), touched)
+
+
+def _fitting(receipts: Sequence[Kept]) -> tuple[tuple[Kept, ...], tuple[Kept, ...]]:
+    """Return the receipts that have no room, and those that are kept.
+
+    The newest is kept. Of the others the oldest of previews go first: somebody who asks for samples
+    all day displaces one decision.
+    """
+    excess = len(receipts) - RECEIPTS_MAX
+    if excess <= 0:
+        return (), tuple(receipts)
+    ranked = sorted(receipts[:-1], key=lambda one: (not _is_of_preview(one), one.number))
+    over = tuple(ranked[:excess])
+    return over, tuple(one for one in receipts if one not in over)
+
+
+def _is_of_preview(kept: Kept) -> bool:
+    document = decode_document(from_base64url(kept.document.payload))
+    return isinstance(document, Receipt) and document.act == "previewed"
 
 
 def unsigned(state: Node, number: int) -> Unsigned | None:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from holdfast.actors import calls
 from holdfast.content.directory import Directory
 from holdfast.content.ports import BrowserKeyStore
-from holdfast.content.records import BrowserKey, Node, SealedKey
+from holdfast.content.records import BrowserKey, CopyObstacle, Node, SealedKey
 from holdfast.kernel.log import Log
 from holdfast.wire.api.browser_keys import (
     BrowserKeyCreate,
@@ -26,7 +26,6 @@ from holdfast.wire.api.browser_keys import (
     NodeBrowser,
     NodeBrowsers,
     ObserverBrowser,
-    ObserverBrowsers,
     ObserverCopy,
     SealedCopy,
     SealedCopyAdd,
@@ -48,6 +47,7 @@ Enrol = Callable[[str, EnrolOrder], Awaitable[EnrolAnswer]]
 """Has the machine of an instance seal its content key; raises ControllerError."""
 
 AGENT_CANNOT: Final = "agent_cannot_enrol"
+NOT_ALONE: Final = "already_enrolled"
 
 
 class BrowserCalls:
@@ -80,7 +80,7 @@ class BrowserCalls:
             "sealed-key.list": self.list_copies,
             "sealed-key.add": self.add_copy,
             "sealed-key.by-machine": self.enrol_by_machine,
-            "observer.browsers": self.show_to_machine,
+            "observer.browser": self.show_to_machine,
             "observer.copy": self.take_from_machine,
         }
 
@@ -123,27 +123,31 @@ class BrowserCalls:
             text = f"this account has {BROWSER_KEYS_MAX} keys of browsers"
             raise Refusal(409, "too_many_keys", text, fix="Revoke those of browsers not used.")
         if found.revoked_ms is not None:
-            text = "this key was revoked, which is for good"
+            text = "this key was revoked"
             raise Refusal(409, "key_revoked", text, fix="Make another key in that browser.")
         return Reply(_view(found), status=201)
 
     async def revoke(self, call: Call) -> Reply:
-        """Revoke a key wherever the caller sees it; its copies are deleted with it."""
-        found = [
-            one
-            for one in await self._store.browsers(call.principal.account, limit=PAGE_ITEMS_MAX)
-            if one.id == call.path["id"]
-        ]
+        """Revoke a key of one account; its copies are deleted with it."""
+        found = await self._store.browsers_of_id(calls.listed_account(call), call.path["id"])
         if not found:
             raise calls.missing("browser", field="id")
-        for one in found:
-            await self._store.revoke_browser(one.account, one.id, call.now_ms)
-        after = await self._find(found[0].account, found[0].id)
-        return Reply(_view(after or found[0]))
+        if len(found) > 1:
+            raise Refusal(
+                400, "bad_parameter", "several accounts have this key", field="account",
+                fix=f"Name one of them: {', '.join(one.account for one in found)}.",
+            )  # fmt: skip
+        (one,) = found
+        await self._store.revoke_browser(one.account, one.id, call.now_ms)
+        return Reply(_view(await self._find(one.account, one.id) or one))
 
     async def _find(self, account: str, browser: str) -> BrowserKey | None:
-        found = await self._store.browsers(account, limit=PAGE_ITEMS_MAX)
-        return next((one for one in found if one.id == browser), None)
+        found = await self._store.browsers_of_id(account, browser)
+        return found[0] if found else None
+
+    async def _find_in_force(self, account: str, browser: str) -> BrowserKey | None:
+        found = await self._find(account, browser)
+        return None if found is None or found.revoked_ms is not None else found
 
     async def _in_force(self, account: str) -> list[BrowserKey]:
         found = await self._store.browsers(account, limit=PAGE_ITEMS_MAX)
@@ -162,15 +166,20 @@ class BrowserCalls:
         return Reply(NodeBrowsers(account=node.account, instance=node.instance, items=items))
 
     async def add_copy(self, call: Call) -> Reply:
-        """Carry a copy that a browser of the account made."""
+        """Carry a copy that a browser of the account made; it takes the place of none."""
         body: SealedCopyAdd = call.body
         node = self._visible(call)
         by = calls.caller(call.principal)
-        await self._carry(node, body.browser, body.key_id, body.sealed, by=by, at_ms=call.now_ms)
+        copy = _copy(node, body.browser, body.key_id, body.sealed, by=by, at_ms=call.now_ms)
+        _refuse(await self._store.add_sealed_key(copy, renews=False))
         return Reply(Carried(ok=True), status=201)
 
     async def enrol_by_machine(self, call: Call) -> Reply:
-        """Have an instance's machine seal its key to the browser of a typed fingerprint."""
+        """Have an instance's machine seal its key to the browser of a typed fingerprint.
+
+        A session or token may do so for the first browser of a node only: otherwise whoever holds
+        one enrols itself. The command line on the plane's own host may at any time.
+        """
         body: EnrolByMachine = call.body
         node = self._visible(call)
         if not node.instance:
@@ -181,49 +190,45 @@ class BrowserCalls:
             fingerprint = read_fingerprint(body.fingerprint)
         except KeyFormError as error:
             raise Refusal(400, "bad_field", f"fingerprint: {error}", field="fingerprint") from None
-        browser = next(
-            (one for one in await self._in_force(node.account) if one.id == id_of(fingerprint)),
-            None,
-        )
+        browser = await self._find_in_force(node.account, id_of(fingerprint))
         if browser is None:
             text = "no browser of this account has a key with this fingerprint"
             fix = "Compare it with what that browser shows, and make its key there first."
             raise Refusal(404, "no_such_browser", text, field="fingerprint", fix=fix)
+        alone = call.principal.kind != "local"
+        held = await self._store.sealed_keys(node.id, node.account)
+        if alone and any(one.browser != browser.id for one in held):
+            _refuse("not_alone")  # before the machine is asked
         order = EnrolOrder(public_key=browser.public_key, fingerprint=fingerprint)
         try:
             made = await self._enrol(node.instance, order)
         except ControllerError as error:
             raise refusal_of(error) from error
         by = f"controller, for {calls.caller(call.principal)}"
-        await self._carry(node, browser.id, made.key_id, made.sealed, by=by, at_ms=call.now_ms)
+        copy = _copy(node, browser.id, made.key_id, made.sealed, by=by, at_ms=call.now_ms)
+        _refuse(await self._store.add_sealed_key(copy, renews=True, alone=alone))
         return Reply(Carried(ok=True), status=201)
-
-    async def _carry(
-        self, node: Node, browser: str, key_id: str, sealed: str, *, by: str, at_ms: int
-    ) -> None:
-        """Store a copy; refuse (404) a browser that is not there, or revoked."""
-        copy = SealedKey(
-            account=node.account, browser=browser, node=node.id, key_id=key_id, sealed=sealed,
-            at_ms=at_ms, by=by,
-        )  # fmt: skip
-        if not await self._store.add_sealed_key(copy):
-            raise calls.missing("browser", field="browser")
 
     # -- a machine elsewhere
 
     async def show_to_machine(self, call: Call) -> Reply:
-        """Show the keys of an account's browsers to the machine of one of its nodes."""
+        """Show the key of one browser to the machine of a node of its account.
+
+        Anybody may register a machine, so nothing is told but to who knows the fingerprint.
+        """
         node = await self._of_machine(call, call.query.get("node_id", ""))
-        keys = await self._in_force(node.account)
-        items = tuple(ObserverBrowser(name=one.name, public_key=one.public_key) for one in keys)
-        return Reply(ObserverBrowsers(ok=True, node=node.id, items=items))
+        key = await self._find_in_force(node.account, call.query.get("browser", ""))
+        if key is None:
+            raise calls.missing("browser", field="browser")
+        return Reply(ObserverBrowser(ok=True, node=node.id, public_key=key.public_key))
 
     async def take_from_machine(self, call: Call) -> Reply:
         """Carry a copy that a machine elsewhere made."""
         body: ObserverCopy = call.body
         node = await self._of_machine(call, body.node_id)
         by = f"node-key:{call.principal.token_id}"
-        await self._carry(node, body.browser, body.key_id, body.sealed, by=by, at_ms=call.now_ms)
+        copy = _copy(node, body.browser, body.key_id, body.sealed, by=by, at_ms=call.now_ms)
+        _refuse(await self._store.add_sealed_key(copy, renews=True))
         return Reply(Carried(ok=True))
 
     async def _of_machine(self, call: Call, name: str) -> Node:
@@ -250,6 +255,38 @@ def _point(text: str) -> bytes:
         return point_of(text)
     except KeyFormError as error:
         raise Refusal(400, "bad_field", f"public_key: {error}", field="public_key") from None
+
+
+def _copy(node: Node, browser: str, key_id: str, sealed: str, *, by: str, at_ms: int) -> SealedKey:
+    return SealedKey(
+        account=node.account, browser=browser, node=node.id, key_id=key_id, sealed=sealed,
+        at_ms=at_ms, by=by,
+    )  # fmt: skip
+
+
+def _refuse(obstacle: CopyObstacle) -> None:
+    """Refuse a copy that was not added."""
+    match obstacle:
+        case "no_browser":
+            raise calls.missing("browser", field="browser")
+        case "not_alone":
+            raise Refusal(
+                409, NOT_ALONE, "a browser opens this node, so its machine lets in no other one",
+                fix="Let it in from a browser that opens the node, with the recovery code, or with"
+                " `holdfast consent enroll` where the plane runs; or revoke keys of lost browsers.",
+            )  # fmt: skip
+        case "known":
+            raise Refusal(
+                409, "copy_known", "this browser has a copy of this key", field="key_id",
+                fix="If that one opens nothing, revoke the browser, and make another key in it.",
+            )  # fmt: skip
+        case "full":
+            raise Refusal(
+                409, "too_many_copies", "this browser has as many copies of this node as are kept",
+                fix="Revoke the browser, and make another key in it.",
+            )  # fmt: skip
+        case "":
+            pass
 
 
 def _view(key: BrowserKey) -> BrowserKeyView:

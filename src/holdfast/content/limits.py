@@ -71,7 +71,8 @@ AHEAD_MS_MAX: Final = 86_400 * SECOND_MS
 SAMPLES_MS: Final = MINUTE_MS
 """How long samples of a preview are carried, in memory alone, after they came."""
 SAMPLES_MAX: Final = 64
-"""Samples of nodes carried at once, 4 MiB; more are refused until the minute of one ends."""
+"""Samples of an account's nodes carried at once, 4 MiB; more are refused until the minute of one
+ends."""
 
 PURGE_ROWS: Final = 2_000
 """Rows purged in one commit, so that no sender waits for a purge."""

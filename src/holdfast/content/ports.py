@@ -10,6 +10,7 @@ from holdfast.content.gate import Admitted
 from holdfast.content.records import (
     AboutRow,
     BrowserKey,
+    CopyObstacle,
     ItemRow,
     Node,
     NodeKey,
@@ -145,20 +146,31 @@ class BrowserKeyStore(Protocol):
         """Return keys of browsers of an account or of all, the newest first."""
         ...
 
+    async def browsers_of_id(self, account: str | None, browser: str) -> Sequence[BrowserKey]:
+        """Return the keys with an id, of an account or of all: one of each account at most."""
+        ...
+
     async def add_browser(self, key: BrowserKey) -> bool:
         """Add a key; return False where the account has no room or has had this one."""
         ...
 
     async def revoke_browser(self, account: str, browser: str, now_ms: int) -> None:
-        """Revoke a key and delete its copies; the first time stays."""
+        """Revoke a key, delete its copies and what it locks; the first time stays."""
         ...
 
     async def sealed_keys(self, node: str, account: str) -> Sequence[SealedKey]:
         """Return what is sealed of a node's keys, the newest first."""
         ...
 
-    async def add_sealed_key(self, key: SealedKey) -> bool:
-        """Add a copy; return False where its browser is not there, or revoked."""
+    async def add_sealed_key(
+        self, key: SealedKey, *, renews: bool, alone: bool = False
+    ) -> CopyObstacle:
+        """Add a copy; return why not, if not.
+
+        `renews`: it replaces one of its key id, and the oldest beyond the bound, that the same
+        giver gave. No copy of another giver's is ever replaced or deleted. `alone`: only while no
+        other browser has a copy of the node.
+        """
         ...
 
 

@@ -237,6 +237,10 @@ class BrowserKey(Struct, frozen=True, kw_only=True):
     revoked_ms: int | None = None
 
 
+CopyObstacle: TypeAlias = Literal["", "no_browser", "not_alone", "known", "full"]
+"""Why a copy was not added, empty where it was."""
+
+
 class SealedKey(Struct, frozen=True, kw_only=True):
     """A content key of a node that is sealed to a browser; `node` is the node's id."""
 

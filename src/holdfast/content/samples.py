@@ -22,6 +22,7 @@ REPEATED: Final = "preview_repeated"
 
 
 class _Held(NamedTuple):
+    account: str
     number: int
     sealed: str
     until_ms: float
@@ -59,24 +60,27 @@ class SampleCalls:
         if held is not None and held.number == body.number:
             self._refuse(node, body)
             raise Refusal(409, REPEATED, "the samples of this preview came already", field="number")
-        if held is None and len(self._held) >= limits.SAMPLES_MAX:
+        carried = [one for one in self._held.values() if one.account == node.account]
+        if held is None and len(carried) >= limits.SAMPLES_MAX:
             self._refuse(node, body)
             raise Refusal(409, "too_many_samples", "too many samples are carried; ask again soon")
         until_ms = self._clock.steady_ms() + limits.SAMPLES_MS
-        self._held[node.id] = _Held(body.number, body.sealed, until_ms)
+        self._held[node.id] = _Held(node.account, body.number, body.sealed, until_ms)
         return Reply(Carried(ok=True))
 
     def _refuse(self, node: Node, body: ObserverSamples) -> None:
         self._directory.refuse(node, "transcripts", "consent", len(body.sealed))
 
     async def show(self, call: Call) -> Reply:
-        """Show what is carried of a node."""
+        """Show what is carried of a node, while the preview that asked for it holds."""
         node = self._directory.find(call.path["id"], call.principal.account)
         if node is None:
             raise calls.missing("node", field="id")
         await self.purge()
-        asked = self._consents.standing(node.id).preview is not None
+        standing = self._consents.standing(node.id)
+        asked = standing.preview is not None
         held = self._held.get(node.id)
-        if held is None:
+        if held is None or not asked or held.number != standing.preview_number:
+            # The owner has decided about the node since, or asked anew.
             return Reply(SamplesView(asked=asked))
         return Reply(SamplesView(asked=asked, number=held.number, sealed=held.sealed))

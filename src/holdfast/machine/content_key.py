@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from holdfast.wire.browser_keys import (
     CONTENT_KEY,
+    KEY_ID_DIGITS,
     KeyFormError,
     fingerprint_of,
     point_of,
@@ -39,7 +40,7 @@ _OPENED_BY_BROWSERS: Final = (16, 32)
 _NONCE_BYTES: Final = 12
 _SEAL_BYTES: Final = 32
 _ID_OF: Final = b"holdfast content key id 1"
-_ID_BYTES: Final = 8
+_ID_BYTES: Final = (KEY_ID_DIGITS + 1) // 2
 
 
 class EnrolError(ValueError):
@@ -66,7 +67,8 @@ def key_of(text: str) -> bytes:
 
 def id_of_key(key: bytes) -> str:
     """Return the id that machine, command line and page show of a content key."""
-    return HKDF(SHA256(), length=_ID_BYTES, salt=None, info=_ID_OF).derive(key).hex()
+    made = HKDF(SHA256(), length=_ID_BYTES, salt=None, info=_ID_OF).derive(key)
+    return made.hex()[:KEY_ID_DIGITS]
 
 
 def seal_to(point: bytes, purpose: str, node: str, plain: bytes) -> str:

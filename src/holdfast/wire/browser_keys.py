@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 from holdfast.wire.consent import from_base64url, to_base64url
 
@@ -29,10 +31,20 @@ CONTENT_KEY: Final = "holdfast content key 1"
 PREVIEW: Final = "holdfast preview 1"
 """What samples are sealed for."""
 
-KEY_ID_PATTERN: Final = r"[0-9a-f]{16}"
+KEY_ID_DIGITS: Final = 25
+"""Hexadecimal digits of the id of a content key: 100 bits, so nobody makes a second key with it."""
+KEY_ID_PATTERN: Final = rf"[0-9a-f]{{{KEY_ID_DIGITS}}}"
 """The id of a content key, derived from it."""
 COPY_BYTES_MAX: Final = POINT_BYTES + 12 + 32 + 16
 """A sealed content key: a passing point, a nonce, the key and a tag."""
+
+_END: Final = r"$(?!\n)"
+"""As in `wire/api/endpoint.py`: to Python, `$` is before a last newline too."""
+Text64 = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_-]*{_END}")]
+"""Bytes as base64url, without padding."""
+Copy = Annotated[Text64, Meta(min_length=1, max_length=(COPY_BYTES_MAX * 4 + 2) // 3)]
+"""A content key that is sealed to a browser."""
+KeyId = Annotated[str, Meta(pattern=rf"^{KEY_ID_PATTERN}{_END}")]
 
 
 class KeyFormError(ValueError):

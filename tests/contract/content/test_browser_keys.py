@@ -55,37 +55,37 @@ async def test_a_key_is_kept_once_and_seen_by_its_account(store: ContentStore) -
 
 
 async def test_a_copy_needs_a_browser_that_is_not_revoked(store: ContentStore) -> None:
-    assert not await store.add_sealed_key(copy())
+    assert await store.add_sealed_key(copy(), renews=True) == "no_browser"
     await store.add_browser(browser())
-    assert await store.add_sealed_key(copy())
-    assert await store.add_sealed_key(copy(node="nd_2"))
+    assert await store.add_sealed_key(copy(), renews=True) == ""
+    assert await store.add_sealed_key(copy(node="nd_2"), renews=True) == ""
     await store.add_browser(browser("b"))
-    assert await store.add_sealed_key(copy("b"))
+    assert await store.add_sealed_key(copy("b"), renews=True) == ""
     await store.revoke_browser("local", "bk_a", NOW + 5)
     await store.revoke_browser("local", "bk_a", NOW + 9)
     (gone,) = [one for one in await store.browsers("local", limit=9) if one.id == "bk_a"]
     assert gone.revoked_ms == NOW + 5
     assert [one.browser for one in await store.sealed_keys("nd_1", "local")] == ["bk_b"]
     assert await store.sealed_keys("nd_2", "local") == []
-    assert not await store.add_sealed_key(copy())
+    assert await store.add_sealed_key(copy(), renews=True) == "no_browser"
     assert not await store.add_browser(browser()), "a key that was revoked stays revoked"
 
 
 async def test_copies_are_of_the_account_of_their_browser(store: ContentStore) -> None:
     await store.add_browser(browser(account="other"))
-    assert not await store.add_sealed_key(copy())
-    await store.add_sealed_key(replace(copy(), account="other"))
+    assert await store.add_sealed_key(copy(), renews=True) == "no_browser"
+    await store.add_sealed_key(replace(copy(), account="other"), renews=True)
     assert await store.sealed_keys("nd_1", "local") == []
 
 
 async def test_the_newest_keys_of_a_node_are_kept(store: ContentStore) -> None:
     await store.add_browser(browser())
     for at in range(BROWSER_COPIES_MAX + 2):
-        await store.add_sealed_key(copy(key_id=f"k{at}", at_ms=NOW + at))
+        await store.add_sealed_key(copy(key_id=f"k{at}", at_ms=NOW + at), renews=True)
     kept = [one.key_id for one in await store.sealed_keys("nd_1", "local")]
     assert kept == [f"k{at}" for at in range(BROWSER_COPIES_MAX + 1, 1, -1)]
     again = copy(key_id=kept[-1], at_ms=NOW + 99)
-    await store.add_sealed_key(again)
+    await store.add_sealed_key(again, renews=True)
     assert (await store.sealed_keys("nd_1", "local"))[0] == again
 
 
@@ -97,3 +97,35 @@ async def test_an_account_has_room_for_so_many_and_revoked_ones_make_room(
     assert not await store.add_browser(browser("more"))
     await store.revoke_browser("local", "bk_000", NOW)
     assert await store.add_browser(browser("more"))
+
+
+async def test_a_copy_makes_way_only_for_one_of_its_giver(store: ContentStore) -> None:
+    await store.add_browser(browser())
+    await store.add_browser(browser("b"))
+    await store.add_sealed_key(copy(), renews=False)
+    stranger = replace(copy(at_ms=NOW + 1), by="node-key:x", sealed="theirs")
+    assert await store.add_sealed_key(stranger, renews=True) == "known"
+    assert await store.add_sealed_key(copy(at_ms=NOW + 1), renews=False) == "known"
+    assert await store.add_sealed_key(copy("b"), renews=True, alone=True) == "not_alone"
+    assert await store.add_sealed_key(copy(at_ms=NOW + 1), renews=True, alone=True) == ""
+    for at in range(BROWSER_COPIES_MAX + 2):
+        theirs = replace(stranger, key_id=f"k{at}", at_ms=NOW + 9 + at)
+        assert await store.add_sealed_key(theirs, renews=True) == ""
+    kept = [(one.key_id, one.by) for one in await store.sealed_keys("nd_1", "local")]
+    newest = range(BROWSER_COPIES_MAX + 1, 2, -1)
+    assert kept == [*((f"k{at}", "node-key:x") for at in newest), ("k", "session:olga")]
+    more = copy(key_id="more", at_ms=NOW + 99)
+    assert await store.add_sealed_key(more, renews=False) == "full"
+    assert await store.add_sealed_key(more, renews=True) == "", "in place of its own older one"
+    assert "k" not in [one.key_id for one in await store.sealed_keys("nd_1", "local")]
+
+
+async def test_a_key_is_found_by_its_id_and_forgets_what_it_locked(store: ContentStore) -> None:
+    for account in ("local", "other"):
+        await store.add_browser(browser(account=account, locked="x"))
+    assert [one.account for one in await store.browsers_of_id(None, "bk_a")] == ["local", "other"]
+    await store.revoke_browser("local", "bk_a", NOW)
+    (gone,) = await store.browsers_of_id("local", "bk_a")
+    (left,) = await store.browsers_of_id("other", "bk_a")
+    assert (gone.locked, gone.revoked_ms, left.locked, left.revoked_ms) == ("", NOW, "x", None)
+    assert await store.browsers_of_id("local", "bk_b") == []

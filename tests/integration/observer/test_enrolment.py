@@ -40,17 +40,19 @@ def machine(home: Home, plane: RecordingPlane, monkeypatch: pytest.MonkeyPatch) 
     return home
 
 
-def lists(*keys: tuple[str, str]) -> Callable[[str], tuple[int, bytes] | None]:
-    """Return what a plane answers that says these browsers, by name and public key."""
-    items = [{"name": name, "public_key": key} for name, key in keys]
-    told = json.dumps({"ok": True, "node": NODE, "items": items}).encode()
-    return lambda path: {BROWSERS: (200, told), COPIES: (200, b'{"ok":true}')}.get(
-        path.partition("?")[0]
-    )
+def knows(key: str = "") -> Callable[[str], tuple[int, bytes] | None]:
+    """Return what a plane answers that says this public key of every id, or knows none."""
+    told = json.dumps({"ok": True, "node": NODE, "public_key": key}).encode()
+    said = (200, told) if key else (404, b'{"code":"no_such_browser"}')
+    return {BROWSERS: said, COPIES: (200, b'{"ok":true}')}.get
 
 
 def _says(body: bytes, _path: str) -> tuple[int, bytes]:
     return 200, body
+
+
+def _refuses(body: bytes, _path: str) -> tuple[int, bytes]:
+    return 403, body
 
 
 def copies(plane: RecordingPlane) -> list[dict[str, Any]]:
@@ -60,17 +62,14 @@ def copies(plane: RecordingPlane) -> list[dict[str, Any]]:
 def test_the_browser_of_the_typed_fingerprint_gets_the_key(
     machine: Home, plane: RecordingPlane, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pair, other = new_pair(), new_pair()
+    pair = new_pair()
     shown = fingerprint_of(point_of(pair))
-    plane.fault = lists(
-        ("Desk\x1b[2J", text_of(point_of(pair))), ("Other", text_of(point_of(other)))
-    )
+    plane.fault = knows(text_of(point_of(pair)))
     assert main(["keys"]) == 0
-    told = capsys.readouterr().out
-    assert f"content key  {id_of_key(key_of(KEY))}" in told
-    assert f"{shown}  Desk" in told
-    assert "\x1b" not in told, "a name is not obeyed by a terminal"
+    assert capsys.readouterr().out == f"content key  {id_of_key(key_of(KEY))}\n"
+    assert plane.requests == [], "its own key's id is asked of nobody"
     assert main(["enroll", shown.lower().replace("-", " ")]) == 0
+    assert f"&browser={id_of(shown)} ".encode() in b"".join(plane.wire), "asked for by its id"
     (copy,) = copies(plane)
     assert copy["browser"] == id_of(shown)
     assert open_from(pair, CONTENT_KEY, NODE, copy["sealed"]) == key_of(KEY)
@@ -80,20 +79,34 @@ def test_a_plane_that_exchanges_a_key_gets_nothing(
     machine: Home, plane: RecordingPlane, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = fingerprint_of(point_of(new_pair()))
-    plane.fault = lists(("Desk", text_of(point_of(new_pair()))))
+    plane.fault = knows(text_of(point_of(new_pair())))
+    assert main(["enroll", wanted]) == 1
+    assert "nothing was sealed to it" in capsys.readouterr().err
+    plane.fault = knows()
     assert main(["enroll", wanted]) == 1
     assert "no browser with the fingerprint" in capsys.readouterr().err
-    no_point = b'{"ok":true,"node":"n","items":[{"name":"x","public_key":"AA"}]}'
+    no_point = b'{"ok":true,"node":"n","public_key":"AA"}'
     for body in (b"", b"[]", b'{"ok":true}', no_point):
         plane.fault = functools.partial(_says, body)
         assert main(["enroll", wanted]) == 1
-        assert "no list of browsers" in capsys.readouterr().err
+        assert "no key of a browser" in capsys.readouterr().err
     plane.fault = lambda _path: (403, b'{"message":"the agent can read this key"}')
     assert main(["enroll", wanted]) == 1
     assert "the agent can read this key" in capsys.readouterr().err
     assert main(["enroll", "ABCD"]) == 1
     assert "five groups" in capsys.readouterr().err
     assert copies(plane) == []
+
+
+def test_a_terminal_obeys_nothing_that_a_plane_says(
+    machine: Home, plane: RecordingPlane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = json.dumps({"message": "x\x1b[1A\x1b[2K\r\x9b1Acontent key  0000"}).encode()
+    plane.fault = functools.partial(_refuses, told)
+    assert main(["enroll", fingerprint_of(point_of(new_pair()))]) == 1
+    said = capsys.readouterr().err
+    assert "content key  0000" in said
+    assert said.removesuffix("\n").isprintable()
 
 
 def test_without_a_registration_it_says_so(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.consent import events, presenters
+import pytest
+
+from holdfast.consent import apply, events, presenters
 from holdfast.consent.limits import UNSIGNED_MAX
 from holdfast.consent.state import STATE_VERSION, decode_state, encode_state
 from holdfast.plane.consent_key import verify
@@ -99,3 +101,22 @@ def test_a_stored_state_has_it_and_an_older_one_has_none() -> None:
     driver.ok(ask())
     assert decode_state(encode_state(driver.state), STATE_VERSION) == driver.state
     assert presenters.detail(driver.state, driver.clock.now_ms()).number == 2
+
+
+def test_receipts_of_previews_make_room_before_those_of_decisions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apply, "RECEIPTS_MAX", 3)
+    driver = ready()
+    driver.ok(ask())
+    driver.ok(grant("logs"))
+    driver.ok(revoke("logs"))
+    for _ in range(4):
+        driver.wait(PREVIEW_MS)
+        driver.ok(ask())
+    acts = [one.act for one in driver.receipts() if isinstance(one, Receipt)]
+    assert acts == ["granted", "revoked", "previewed"]
+    assert driver.receipts()[-1].number == driver.state.number - 1, "the newest one"
+    for content in ("logs", "memory", "files"):
+        driver.ok(grant(content))
+    assert [one.act for one in driver.receipts() if isinstance(one, Receipt)] == ["granted"] * 3

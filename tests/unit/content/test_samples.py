@@ -37,8 +37,10 @@ class Rig:
     def standing(self, node: str) -> Standing:
         return self.standings.get(node, UNKNOWN)
 
-    async def node(self, name: str = "host", *, preview: int = 0) -> tuple[Node, Principal]:
-        _, key = await self.directory.make_key(name, account="local", node=name, created_by="test")
+    async def node(
+        self, name: str = "host", *, preview: int = 0, account: str = "local"
+    ) -> tuple[Node, Principal]:
+        _, key = await self.directory.make_key(name, account=account, node=name, created_by="test")
         node = await self.directory.node(key, name)
         if preview:
             self.ask(node, preview)
@@ -95,6 +97,16 @@ async def test_what_comes_again_late_or_unasked_is_refused_and_counted() -> None
     assert await rig.send(machine, 9) == ""
 
 
+async def test_a_decision_or_another_preview_ends_what_is_carried() -> None:
+    rig = Rig()
+    node, machine = await rig.node(preview=3)
+    assert await rig.send(machine, 3) == ""
+    rig.standings.clear()
+    assert await rig.shown(node) == SamplesView(asked=False)
+    rig.ask(node, 5)
+    assert await rig.shown(node) == SamplesView(asked=True)
+
+
 async def test_another_account_sees_none() -> None:
     rig = Rig()
     node, machine = await rig.node(preview=3)
@@ -104,12 +116,14 @@ async def test_another_account_sees_none() -> None:
     assert refused.value.status == 404
 
 
-async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_an_account_has_carried_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SAMPLES_MAX", 1)
     rig = Rig()
     _, first = await rig.node("a", preview=1)
     _, second = await rig.node("b", preview=1)
     assert await rig.send(first, 1) == ""
     assert await rig.send(second, 1) == "too_many_samples"
+    _, third = await rig.node("c", preview=1, account="other")
+    assert await rig.send(third, 1) == "", "one account takes no room of another's"
     rig.clock.advance(limits.SAMPLES_MS)
     assert await rig.send(second, 1) == ""

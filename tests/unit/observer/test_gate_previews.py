@@ -143,3 +143,34 @@ def test_a_number_that_cannot_be_kept_lets_none_out(stage: Stage) -> None:
 def test_another_nodes_answer_asks_for_nothing(stage: Stage) -> None:
     stage.gate.heard(200, answer(preview=to_json(preview()), node="nd_other"))
     assert stage.gate.asked() is None
+
+
+def test_a_decision_that_was_heard_ends_a_preview(stage: Stage) -> None:
+    assert stage.hear(preview(5)) == 5
+    stage.gate.heard(200, answer(SIGNER.grant(6, []), sync_allowed=False))
+    assert not stage.gate.may_preview(5), "a preview stands in each answer while it holds"
+    assert stage.hear(preview(5)) == 0
+    assert stage.hear(preview(7)) == 7
+    both = {"sync_allowed": False, "preview": to_json(preview(7))}
+    stage.gate.heard(200, answer(SIGNER.grant(8, []), **both))
+    assert not stage.gate.may_preview(7), "nor where it is repeated beside a later grant"
+    assert stage.hear(preview(9)) == 9
+    stage.gate.heard(200, answer(preview=to_json(preview(3))))
+    assert not stage.gate.may_preview(9), "nor beside an older one"
+
+
+def test_no_answer_ends_no_preview(stage: Stage) -> None:
+    assert stage.hear(preview(5)) == 5
+    stage.gate.heard(500, b"")
+    assert stage.gate.may_preview(5)
+
+
+def test_heartbeats_say_the_number_of_a_preview_too(stage: Stage) -> None:
+    assert stage.hear(preview(5)) == 5
+    assert stage.gate.number == 5, "a plane that was restored to before it is known by it"
+    stage.gate.heard(200, answer(SIGNER.grant(3, ["logs"]), sync_allowed=True))
+    assert stage.gate.open_classes() == {"logs"}, "grants are compared with grants"
+    assert stage.gate.number == 5
+    stage.gate.heard(200, answer(SIGNER.grant(6, ["logs"]), sync_allowed=True))
+    assert stage.hear(preview(4)) == 0
+    assert "has number 4, and 6 was seen" in stage.refused()[-1]

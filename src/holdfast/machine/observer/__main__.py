@@ -71,7 +71,7 @@ def show_preview(arguments: list[str]) -> int:
 
 
 def show_keys(arguments: list[str]) -> int:
-    """Print the content key's id and the owner's browsers, or enrol one; return the exit code."""
+    """Print the content key's id, or enrol a browser; return the exit code."""
     clock = SystemClock()
     settings = read_settings(process_environment())
     log = TotalLog(LineLog(clock))
@@ -87,14 +87,13 @@ def show_keys(arguments: list[str]) -> int:
     enrolment = Enrolment(config, node, lines)
     try:
         if arguments:
-            name = enrolment.enroll(arguments[0])
-            sys.stdout.write(f"The content key is sealed to {preview.printable(name)}.\n")
-            return 0
-        sys.stdout.write(f"content key  {enrolment.key_id}\n")
-        for one in enrolment.browsers():
-            sys.stdout.write(f"{one.fingerprint}  {preview.printable(one.name)}\n")
+            shown = enrolment.enroll(arguments[0])
+            sys.stdout.write(f"The content key is sealed to the browser {shown}.\n")
+        else:
+            sys.stdout.write(f"content key  {enrolment.key_id}\n")
     except EnrolError as error:
-        sys.stderr.write(f"Nothing was enrolled: {error}.\n")
+        # It may quote the plane, whose words must not be obeyed by the terminal.
+        sys.stderr.write(f"Nothing was enrolled: {preview.printable(str(error))}.\n")
         return _FAILED
     finally:
         lines.drop()

@@ -1,40 +1,27 @@
 """Enrols a browser of the owner from the machine: `keys`, and `enroll FINGERPRINT`.
 
-The plane says which browsers there are; which one is believed says the person alone, by the
+The plane says which key a fingerprint has; the person alone says which one is believed, by the
 fingerprint that the browser shows. For a machine that a person runs the observer on: an instance's
 is enrolled through its controller.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from holdfast.machine.content_key import EnrolError, id_of_key, key_of, sealed_content_key
 from holdfast.machine.observer import gate
-from holdfast.machine.observer.questions import AskBrowsers
+from holdfast.machine.observer.questions import AskBrowser
 from holdfast.machine.observer.registration import Config
 from holdfast.machine.observer.upload import Lines, Reply
-from holdfast.wire.api.browser_keys import ObserverBrowser, ObserverBrowsers, ObserverCopy
-from holdfast.wire.browser_keys import (
-    KeyFormError,
-    fingerprint_of,
-    id_of,
-    point_of,
-    read_fingerprint,
-)
+from holdfast.wire.api.browser_keys import ObserverBrowser, ObserverCopy
+from holdfast.wire.browser_keys import KeyFormError, id_of, read_fingerprint
 
 _OK: Final = 200
-_BROWSERS: Final = msgspec.json.Decoder(ObserverBrowsers)
-
-
-class Browser(NamedTuple):
-    """A browser that the plane knows; the fingerprint is made here, of its public key."""
-
-    name: str
-    fingerprint: str
-    public_key: str
+_NOT_FOUND: Final = 404
+_BROWSER: Final = msgspec.json.Decoder(ObserverBrowser)
 
 
 class Enrolment:
@@ -52,41 +39,37 @@ class Enrolment:
         """Return the id of this machine's content key, as pages show it."""
         return id_of_key(self._key)
 
-    def browsers(self) -> list[Browser]:
-        """Return the browsers that the plane knows; raise EnrolError for no answer of one."""
-        reply = self._lines.ask(AskBrowsers())
-        if reply.status != _OK:
-            raise EnrolError("refused", f"the plane did not say its browsers: {_told(reply)}")
-        try:
-            found = _BROWSERS.decode(reply.body)
-            return [_browser(one) for one in found.items]
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise EnrolError("refused", "the plane's answer is no list of browsers") from None
-
     def enroll(self, typed: str) -> str:
-        """Seal the content key to the browser of a fingerprint; return its name, or EnrolError."""
+        """Seal the content key to a browser; return its fingerprint, or raise EnrolError."""
         try:
             fingerprint = read_fingerprint(typed)
         except KeyFormError as error:
             raise EnrolError("wrong_fingerprint", f"FINGERPRINT: {error}") from None
-        found = next((one for one in self.browsers() if one.fingerprint == fingerprint), None)
-        if found is None:
-            text = f"the plane knows no browser with the fingerprint {fingerprint}"
-            raise EnrolError("no_such_browser", f"{text}: compare it with what the browser shows")
         copy = ObserverCopy(
             node_id=self._config.node_id,
             browser=id_of(fingerprint),
             key_id=self.key_id,
-            sealed=sealed_content_key(self._key, self._node, found.public_key, fingerprint),
+            sealed=sealed_content_key(
+                self._key, self._node, self._public_key(fingerprint), fingerprint
+            ),
         )
         reply = self._lines.ask(copy)
         if reply.status != _OK:
             raise EnrolError("refused", f"the plane did not take it: {_told(reply)}")
-        return found.name
+        return fingerprint
 
-
-def _browser(one: ObserverBrowser) -> Browser:
-    return Browser(one.name, fingerprint_of(point_of(one.public_key)), one.public_key)
+    def _public_key(self, fingerprint: str) -> str:
+        """Return what the plane says is the key of a fingerprint; it is compared before use."""
+        reply = self._lines.ask(AskBrowser(browser=id_of(fingerprint)))
+        if reply.status == _NOT_FOUND:
+            text = f"the plane knows no browser with the fingerprint {fingerprint}"
+            raise EnrolError("no_such_browser", f"{text}: compare it with what the browser shows")
+        if reply.status != _OK:
+            raise EnrolError("refused", f"the plane did not say its key: {_told(reply)}")
+        try:
+            return _BROWSER.decode(reply.body).public_key
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise EnrolError("refused", "the plane's answer is no key of a browser") from None
 
 
 def _told(reply: Reply) -> str:

@@ -79,6 +79,14 @@ class GateState(Struct, frozen=True, kw_only=True):
         """Return the highest number of a grant that was taken, by whichever key."""
         return max(self.number, 0 if self.narrowing is None else self.narrowing.number)
 
+    @property
+    def heard_number(self) -> int:
+        """Return the highest number of any document that was taken.
+
+        The plane has one series for all: what a restored one gives again has a number below it.
+        """
+        return max(self.seen_number, self.preview_number)
+
 
 class Answer(NamedTuple):
     """What a server's answer says; what is absent or malformed has the value that opens nothing.
@@ -217,8 +225,9 @@ def take_preview(state: GateState, signed: SignedDocument | None, now_ms: int) -
         return Asked(state, refused="a preview is for another node")
     if found.number == state.preview_number:
         return Asked(state)
-    if found.number < state.preview_number:
-        text = f"a preview has number {found.number}, and {state.preview_number} was seen"
+    if found.number < state.heard_number:
+        # Also where a grant was seen since: every decision ends the previews before it.
+        text = f"a preview has number {found.number}, and {state.heard_number} was seen"
         return Asked(state, refused=text)
     if not found.at_ms < found.until_ms <= found.at_ms + PREVIEW_MS:
         return Asked(state, refused="a preview is of more than its minute")

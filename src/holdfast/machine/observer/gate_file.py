@@ -23,7 +23,7 @@ from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import gate, limits
 from holdfast.machine.observer.gate import Answer, GateState, Reading
-from holdfast.wire.consent import CLASSES, PREVIEW_MS, ContentClass, Grant, Preview
+from holdfast.wire.consent import CLASSES, PREVIEW_MS, ContentClass, Grant, Preview, SignedDocument
 from holdfast.wire.limits import COUNTER_MAX
 
 FILE: Final = protocol.GATE_FILE
@@ -77,6 +77,7 @@ class Gate:
         self._shown = View()
         self._refused = ""
         self._preview: Preview | None = None
+        self._preview_signed: SignedDocument | None = None
         self._preview_ms = 0.0
         self._preview_refused = ""
 
@@ -144,7 +145,16 @@ class Gate:
         self._take_preview(answer)
 
     def _take_preview(self, answer: Answer) -> None:
-        """Take what asks for samples: its number is on the disk before any leaves."""
+        """Take what asks for samples: its number is on the disk before any leaves.
+
+        A preview stands in each answer while it holds. So an answer without it ends it, and so
+        does a grant with a higher number: the owner has decided since.
+        """
+        standing = self._preview
+        if standing is not None and (
+            answer.preview != self._preview_signed or standing.number < self._state.seen_number
+        ):
+            self._preview = None
         asked = gate.take_preview(self._state, answer.preview, self._now_ms())
         if asked.refused and asked.refused != self._preview_refused:
             self._log.warning("preview.refused", reason=asked.refused)
@@ -152,7 +162,7 @@ class Gate:
         if asked.preview is None or not self._write(asked.state):
             return
         self._state = asked.state
-        self._preview = asked.preview
+        self._preview, self._preview_signed = asked.preview, answer.preview
         self._preview_ms = self._clock.steady_ms()
         self._log.info("preview.asked", number=asked.preview.number)
 
@@ -234,11 +244,12 @@ class Gate:
     def _tell(self, before: View, now: View, because: str) -> None:
         opened, closed = now.classes - before.classes, before.classes - now.classes
         if opened:
-            self._log.info("gate.opened", classes=_names(opened), grant=self.number)
+            self._log.info("gate.opened", classes=_names(opened), grant=self._state.seen_number)
         if closed:
             self._log.info("gate.closed", classes=_names(closed), reason=because or "revoked")
         if now.since_ms != before.since_ms and before.classes and now.classes:
-            self._log.info("gate.bounded", backfill_from_ms=now.since_ms, grant=self.number)
+            number = self._state.seen_number
+            self._log.info("gate.bounded", backfill_from_ms=now.since_ms, grant=number)
         if (now.word, now.reason) == (before.word, before.reason):
             return
         if now.word == ALLOWED:
@@ -263,9 +274,9 @@ class Gate:
 
     @property
     def number(self) -> int:
-        """Return the highest number of a grant that was taken, for heartbeats."""
+        """Return the highest number of a document that was taken, for heartbeats."""
         with self._lock:
-            return self._state.seen_number
+            return self._state.heard_number
 
     @property
     def mark(self) -> str:

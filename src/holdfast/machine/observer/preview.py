@@ -9,6 +9,8 @@ import _sqlite3 as sqlite3
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from holdfast.machine.observer import counts, limits
@@ -47,23 +49,32 @@ class _OneCursor:
         return self.cursor
 
 
-def _never() -> bool:
-    return False
+def _unhurried() -> float:
+    return 1e15
 
 
 def previews(
-    programs: Sequence[Program], *, since_ms: int, is_over: Callable[[], bool] = _never
+    programs: Sequence[Program], *, since_ms: int, left_ms: Callable[[], float] = _unhurried
 ) -> Iterator[ClassPreview]:
     """Yield what would be sent of each class, of content not older than `since_ms`.
 
-    Nothing more is read once `is_over` returns true.
+    `left_ms` returns how long may still be read. Each class has an equal share of what those before
+    it left, so that a large one takes nothing from the others; the beginning of each is read in any
+    case.
     """
-    for content in CLASSES:
+    for at, content in enumerate(CLASSES):
+        after = len(CLASSES) - at - 1
+        ends_at_ms = left_ms() * after / (after + 1)
+        is_over = partial(_is_over, left_ms, ends_at_ms)
         if content == "counters":
             found: Sequence[Source] = _days(programs, is_over)
         else:
             found = _sources(programs, content)
         yield _preview(content, found, since_ms, is_over)
+
+
+def _is_over(left_ms: Callable[[], float], ends_at_ms: float) -> bool:
+    return left_ms() <= ends_at_ms
 
 
 def _sources(programs: Sequence[Program], content: ContentClass) -> list[Source]:
@@ -75,13 +86,13 @@ def _days(programs: Sequence[Program], is_over: Callable[[], bool]) -> list[DayC
     counter = Counter()
     with closing(sqlite3.connect(":memory:")) as connection:
         counts.prepare(connection)
-        for source in _sources(programs, "transcripts"):
-            for part in _lines(source):
-                if is_over():
-                    break
-                counted = counter.count(part)
-                counts.add(connection, counted.name, counted.counts)
-                counter.keep(counted)
+        sources = _sources(programs, "transcripts")
+        for part in chain.from_iterable(map(_lines, sources)):
+            counted = counter.count(part)
+            counts.add(connection, counted.name, counted.counts)
+            counter.keep(counted)
+            if is_over():
+                break
         return list(DayCounts.of(lambda look: look(connection)))
 
 
@@ -104,18 +115,21 @@ def _preview(
 ) -> ClassPreview:
     count = items = size = 0
     samples: list[str] = []
+    whole = not is_over()  # counters were counted before
     for source in sources:
-        if is_over():
+        if count and is_over():
+            whole = False
             break
         count += 1
         for fields, ids in _bodies(source, since_ms):
-            if is_over():
+            if samples and is_over():
+                whole = False
                 break
             items += ids
             size += len(encoded(fields))
             if len(samples) < limits.SAMPLES_MAX:
                 samples.append(_sample(fields))
-    return ClassPreview(content, count, items, size, tuple(samples), whole=not is_over())
+    return ClassPreview(content, count, items, size, tuple(samples), whole)
 
 
 def _bodies(source: Source, since_ms: int) -> Iterator[tuple[dict[str, Any], int]]:

@@ -17,7 +17,8 @@ _Number = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
 class Heartbeat(Struct, frozen=True, kw_only=True):
     """A sign of life. These fields are all that can be said; none has content.
 
-    `queue` is how many uploads wait, by class, `seen_number` the highest number of a grant taken.
+    `queue` is how many uploads wait, by class, `seen_number` the highest number of a document that
+    was taken.
     """
 
     node_id: _Label
@@ -55,9 +56,11 @@ class Reconnect(Struct, frozen=True, kw_only=True):
     existing_node_id: _Label
 
 
-class AskBrowsers(Struct, frozen=True, kw_only=True):
-    """Ask for the public keys of the owner's browsers."""
+class AskBrowser(Struct, frozen=True, kw_only=True):
+    """Ask for the public key of one of the owner's browsers, by the id of its fingerprint."""
+
+    browser: _Label
 
 
-Question: TypeAlias = Heartbeat | WakePoll | Register | Reconnect | AskBrowsers | ObserverCopy
+Question: TypeAlias = Heartbeat | WakePoll | Register | Reconnect | AskBrowser | ObserverCopy
 """`ObserverCopy` is the content key, sealed to a browser that a person named by its fingerprint."""

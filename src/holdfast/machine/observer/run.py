@@ -174,7 +174,7 @@ class Observer:
             return
         ends_ms = self._clock.steady_ms() + limits.SAMPLES_S * 1_000
         found = preview.previews(
-            self._programs, since_ms=0, is_over=lambda: self._clock.steady_ms() >= ends_ms
+            self._programs, since_ms=0, left_ms=lambda: ends_ms - self._clock.steady_ms()
         )
         try:
             samples = samples_of(asked, found, identity.sealer)

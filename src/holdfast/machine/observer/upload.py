@@ -28,7 +28,7 @@ from holdfast.machine.observer import counts, cursors, gate, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.questions import (
-    AskBrowsers,
+    AskBrowser,
     Heartbeat,
     Question,
     Reconnect,
@@ -200,10 +200,10 @@ class Lines:
                     "register", "POST", "/auth", _encode(question),
                     timeout_s=limits.REGISTER_TIMEOUT_S,
                 )  # fmt: skip
-            case AskBrowsers():
+            case AskBrowser(browser=browser):
                 known = self._destination()
                 node = "" if known is None else _quoted(known.node)
-                path = f"{OBSERVER_BROWSERS_PATH}?node_id={node}"
+                path = f"{OBSERVER_BROWSERS_PATH}?node_id={node}&browser={_quoted(browser)}"
                 return self.exchange("browsers", "GET", path, b"")
             case ObserverCopy():
                 return self.exchange("browsers", "POST", OBSERVER_COPIES_PATH, _encode(question))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import apsw
 from msgspec.structs import asdict
 
-from holdfast.content.records import BrowserKey, SealedKey
+from holdfast.content.records import BrowserKey, CopyObstacle, SealedKey
 from holdfast.stores.sqlite.store import SqliteStore
 from holdfast.wire.limits import BROWSER_COPIES_MAX, BROWSER_KEYS_MAX
 
@@ -18,6 +18,12 @@ class BrowserKeysSqlite(SqliteStore):
     async def browsers(self, account: str | None, *, limit: int) -> Sequence[BrowserKey]:
         """Return keys of browsers of an account or of all, the newest first."""
         rows = await self._read("browsers", account=account, limit=limit)
+        names = BrowserKey.__struct_fields__
+        return [BrowserKey(**dict(zip(names, row, strict=True))) for row in rows]
+
+    async def browsers_of_id(self, account: str | None, browser: str) -> Sequence[BrowserKey]:
+        """Return the keys with an id, of an account or of all: one of each account at most."""
+        rows = await self._read("browsers_of_id", account=account, id=browser)
         names = BrowserKey.__struct_fields__
         return [BrowserKey(**dict(zip(names, row, strict=True))) for row in rows]
 
@@ -32,7 +38,7 @@ class BrowserKeysSqlite(SqliteStore):
         return await self._writer.call(run)
 
     async def revoke_browser(self, account: str, browser: str, now_ms: int) -> None:
-        """Revoke a key and delete its copies; the first time stays."""
+        """Revoke a key, delete its copies and what it locks; the first time stays."""
         await self._change("revoke_browser", account=account, id=browser, now_ms=now_ms)
 
     async def sealed_keys(self, node: str, account: str) -> Sequence[SealedKey]:
@@ -41,13 +47,17 @@ class BrowserKeysSqlite(SqliteStore):
         names = SealedKey.__struct_fields__
         return [SealedKey(**dict(zip(names, row, strict=True))) for row in rows]
 
-    async def add_sealed_key(self, key: SealedKey) -> bool:
-        """Add a copy; return False where its browser is not there, or revoked."""
-        values = {**asdict(key), "most": BROWSER_COPIES_MAX}
+    async def add_sealed_key(
+        self, key: SealedKey, *, renews: bool, alone: bool = False
+    ) -> CopyObstacle:
+        """Add a copy; return why not, if not. See `BrowserKeyStore`."""
+        values = {**asdict(key), "renews": renews, "alone": alone, "most": BROWSER_COPIES_MAX}
 
-        def run(connection: apsw.Connection) -> bool:
-            added = connection.execute(self._sql["add_copy"], values).get is not None
-            connection.execute(self._sql["drop_older_copies"], values)
-            return added
+        def run(connection: apsw.Connection) -> CopyObstacle:
+            obstacle: CopyObstacle = connection.execute(self._sql["copy_obstacle"], values).get
+            if not obstacle:
+                connection.execute(self._sql["put_copy"], values)
+                connection.execute(self._sql["drop_older_copies"], values)
+            return obstacle
 
         return await self._writer.call(run)

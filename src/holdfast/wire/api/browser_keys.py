@@ -11,24 +11,30 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import ACCOUNT, Counter, Id, Label, Param, Time, look, order
-from holdfast.wire.browser_keys import COPY_BYTES_MAX, KEY_ID_PATTERN
+from holdfast.wire.api.endpoint import (
+    ACCOUNT,
+    ID_PATTERN,
+    Counter,
+    Id,
+    Label,
+    Param,
+    Time,
+    look,
+    order,
+)
+from holdfast.wire.browser_keys import Copy, KeyId, Text64
 from holdfast.wire.limits import (
     BROWSER_COPIES_MAX,
     BROWSER_KEYS_MAX,
-    NODE_BODY_BYTES_MAX,
     PAGE_ITEMS_MAX,
     SAMPLES_CHARS_MAX,
     TEXT_MAX,
 )
 
-_B64: Final = r"^[A-Za-z0-9_-]*$"
-PublicKey = Annotated[str, Meta(min_length=86, max_length=88, pattern=_B64)]
+PublicKey = Annotated[Text64, Meta(min_length=86, max_length=88)]
 """An uncompressed point of P-256 as base64url."""
-Copy = Annotated[str, Meta(min_length=1, max_length=(COPY_BYTES_MAX * 4 + 2) // 3, pattern=_B64)]
-KeyId = Annotated[str, Meta(pattern=rf"^{KEY_ID_PATTERN}$", min_length=16, max_length=16)]
-Locked = Annotated[str, Meta(max_length=512, pattern=_B64)]
-Samples = Annotated[str, Meta(max_length=SAMPLES_CHARS_MAX, pattern=_B64)]
+Locked = Annotated[Text64, Meta(max_length=512)]
+Samples = Annotated[Text64, Meta(max_length=SAMPLES_CHARS_MAX)]
 Fingerprint = Annotated[str, Meta(min_length=1, max_length=64)]
 Kind = Literal["browser", "recovery"]
 
@@ -109,18 +115,14 @@ class EnrolByMachine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ObserverBrowser(Struct, frozen=True, kw_only=True):
-    """A browser's key as a machine is told of it; it believes none but by its fingerprint."""
+    """The public key of the browser that a machine asked for; `node` is the plane's id.
 
-    name: Label
-    public_key: PublicKey
-
-
-class ObserverBrowsers(Struct, frozen=True, kw_only=True):
-    """Keys of the browsers of a node's account that are not revoked. `node` is the plane's id."""
+    The machine believes it by the fingerprint that a person typed, and by nothing else.
+    """
 
     ok: bool
     node: Id
-    items: Annotated[tuple[ObserverBrowser, ...], Meta(max_length=BROWSER_KEYS_MAX)]
+    public_key: PublicKey
 
 
 class ObserverCopy(Struct, frozen=True, kw_only=True):
@@ -141,7 +143,7 @@ class ObserverSamples(Struct, frozen=True, kw_only=True):
 
 
 class SamplesView(Struct, frozen=True, kw_only=True):
-    """Samples of a node, while the plane carries them: in memory, for a minute.
+    """Samples of a node, while the plane carries them: in memory, until the preview is over.
 
     `asked` is true while a preview holds; without it and without `sealed` none will come.
     """
@@ -158,6 +160,9 @@ class Carried(Struct, frozen=True, kw_only=True):
 
 
 _NODE: Final = Param("node_id", r"[^\x00-\x1f]{1,128}", "The node's own name.")
+_BROWSER: Final = Param("browser", ID_PATTERN, "The id that its fingerprint makes: bk_ and it.")
+_SAMPLES_BODY_BYTES_MAX: Final = SAMPLES_CHARS_MAX + 4_096
+"""Samples in base64url, which JSON does not lengthen, and the fields beside them."""
 _OF_NODE: Final = "/api/nodes/{id}/sealed-keys"
 OBSERVER_BROWSERS_PATH: Final = "/api/observer/browser-keys"
 OBSERVER_COPIES_PATH: Final = "/api/observer/sealed-keys"
@@ -175,7 +180,8 @@ BROWSER_KEYS: Final = (
     ),
     order(
         "browser-key.revoke", "/api/browser-keys/{id}", None, BrowserKeyView,
-        "Revoke a browser's key and delete every copy that is sealed to it.", method="DELETE",
+        "Revoke a browser's key and delete every copy that is sealed to it.",
+        method="DELETE", params=(ACCOUNT,),
     ),
     look(
         "sealed-key.list", _OF_NODE, NodeBrowsers,
@@ -198,12 +204,13 @@ BROWSER_KEYS: Final = (
     order(
         "observer.samples", OBSERVER_SAMPLES_PATH, ObserverSamples, Carried,
         "A node hands over the samples that a signed preview asks for: once, and in its minute.",
-        scope="node", statuses=(200, 403, 409), body_bytes_max=NODE_BODY_BYTES_MAX, mutates=False,
+        scope="node", statuses=(200, 403, 409), body_bytes_max=_SAMPLES_BODY_BYTES_MAX,
+        mutates=False,
     ),
     look(
-        "observer.browsers", OBSERVER_BROWSERS_PATH, ObserverBrowsers,
-        "Keys of the browsers of a node's account, for its machine.", _NODE, scope="node",
-        statuses=(200, 403),
+        "observer.browser", OBSERVER_BROWSERS_PATH, ObserverBrowser,
+        "The public key of one browser of a node's account, for its machine.", _NODE, _BROWSER,
+        scope="node", statuses=(200, 403, 404),
     ),
     order(
         "observer.copy", OBSERVER_COPIES_PATH, ObserverCopy, Carried,

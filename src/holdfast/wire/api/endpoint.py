@@ -154,6 +154,7 @@ def order(
     summary: str,
     *,
     method: Method = "POST",
+    params: tuple[Param, ...] = (),
     scope: Scope = "owner",
     pending: Any = None,
     statuses: tuple[int, ...] = (200,),
@@ -166,7 +167,7 @@ def order(
     """Return the row of what is sent: it changes something, unless `mutates` says otherwise."""
     return Endpoint(
         name=name, method=method, path=path, summary=summary, scope=scope, request=request,
-        response=response, pending=pending, params=_with_holes(path), statuses=statuses,
+        response=response, pending=pending, params=_with_holes(path, params), statuses=statuses,
         body_bytes_max=body_bytes_max, mutates=mutates, audited=audited, hot=hot, proves=proves,
     )  # fmt: skip
 

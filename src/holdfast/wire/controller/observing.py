@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from holdfast.wire.browser_keys import Copy, KeyId
 from holdfast.wire.controller.endpoint import OURS, act, look, order
 
 URL_CHARS_MAX: Final = 2_048
@@ -54,8 +55,8 @@ class EnrolOrder(Struct, frozen=True, kw_only=True):
 class EnrolAnswer(Struct, frozen=True, kw_only=True):
     """The content key, sealed so that this browser alone opens it, and the key's id."""
 
-    key_id: Annotated[str, Meta(max_length=16)]
-    sealed: Annotated[str, Meta(max_length=256)]
+    key_id: KeyId
+    sealed: Copy
 
 
 ENROL: Final = order(
