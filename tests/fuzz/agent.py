@@ -176,6 +176,7 @@ class _Connection(asyncio.Protocol):
         self._heard = heard
         self._read = b""
         self._answered = False
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -206,8 +207,8 @@ class _Connection(asyncio.Protocol):
                 self._heard.wrong.append(f"an agent was told {secret!r}: {data[:400]!r}")
 
     def _say(self, pieces: Sequence[bytes], end: str) -> None:
-        """Send the pieces, each in a turn of its own."""
-        if self._transport.is_closing():
+        """Send the pieces, each in a turn of its own, so those of two answers may mix."""
+        if self._ended or self._transport.is_closing():
             return
         if pieces:
             self._transport.write(pieces[0])
@@ -215,6 +216,7 @@ class _Connection(asyncio.Protocol):
         elif end == "abort":
             self._transport.abort()
         elif end == "eof":
+            self._ended = True
             with suppress(OSError):  # it was reset already
                 self._transport.write_eof()
             asyncio.get_running_loop().call_later(0.05, self._transport.close)
