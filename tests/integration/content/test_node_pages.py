@@ -137,10 +137,12 @@ async def test_an_open_page_is_told_of_what_arrives(tower: Watchtower) -> None:
     tower.consents.grant(tower.node)
     directory: Any = tower.plane.subjects.content.observed.directory
     publish = directory._publish
-    directory._publish = lambda topic, key, account: (
-        told.append((topic, key)),
-        publish(topic, key, account),
-    )
+
+    def noted(topic: str, key: str, account: str | None) -> None:
+        told.append((topic, key))
+        publish(topic, key, account)
+
+    directory._publish = noted
     await tower.send("/ingest/logs", lines=["x"])
     await tower.send("/ingest/logs", lines=["x"])  # the same again is no news
     assert told == [("content", tower.node)]

@@ -64,7 +64,8 @@ async def test_the_last_use_of_a_superseded_key_does_not_stop_the_flush() -> Non
             await rig.register()
 
     rig.directory._store = Superseding()
-    rig.directory.hear(rig.directory.nodes_of(None)[0])
+    key = rig.directory.keys_of(None)[0]
+    rig.directory.hear(rig.directory.nodes_of(None)[0], "program", key)
     await rig.directory.flush()
     used = [key.last_used_ms for key in rig.directory.keys_of("local")]
     assert sum(at_ms is not None for at_ms in used) == 1, "the other key's use is written"
