@@ -28,14 +28,14 @@ from holdfast.wire.api.budgets import BudgetSet, BudgetView, LimitView
 from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.budget import Budget, Limit, limits_of, period_of
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.money import count_text
+from holdfast.wire.money import count_text, tokens_of
 from holdfast.wire.times import time_text
 
 _CLOSED: Final = (
-    "its owner lets no counters out, so nothing is measured: no alert comes and the cap holds"
+    "Its owner lets no counters out, so nothing is measured: no alert comes and the cap holds"
     " nothing; grant counters on the node's page, or: holdfast consent grant"
 )
-_NO_NODE: Final = "no counters of it have come yet, so nothing is measured until they do"
+_NO_NODE: Final = "No counters of it have come yet, so nothing is measured until they do"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,10 @@ def _crossings(budget: Budget, spending: Spending | None, now_ms: int) -> tuple[
 
 
 def budget_view(state: Instance, spending: Spending | None, now_ms: int) -> BudgetView:
-    """Return the budget of an instance, and what was spent of it."""
+    """Return the budget of an instance, and what was spent of it, where that is known."""
+    note = _note(() if state.budget is None else limits_of(state.budget), spending)
+    if spending is not None and not spending.counters and not _is_used(spending):
+        spending = None
     limits = () if state.budget is None else limits_of(state.budget)
     return BudgetView(
         instance=state.id,
@@ -133,7 +136,7 @@ def budget_view(state: Instance, spending: Spending | None, now_ms: int) -> Budg
         limits=tuple(_limit(state, limit, spending, now_ms) for limit in limits),
         counters=spending is not None and spending.counters,
         paused=spend.pause_words(state)[:REASON_MAX],
-        note=_note(limits, spending)[:REASON_MAX],
+        note=note[:REASON_MAX],
         day=None if spending is None else spending.day,
         month=None if spending is None else spending.month,
         projection=None if spending is None else spending.projection,
@@ -175,4 +178,11 @@ def _note(limits: tuple[Limit, ...], spending: Spending | None) -> str:
     others = [one.currency for one in used.amounts if one.currency != money.currency and one.micro]
     if others:
         said.append(f"some cost {', '.join(others)}")
-    return f"{'; '.join(said)}: no limit in {money.currency} counts that" if said else ""
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}: no limit in {money.currency} counts that" if said else ""
+
+
+def _is_used(spending: Spending) -> bool:
+    """Return whether any numbers of this month are known: they stay after a revocation."""
+    used = spending.month
+    return bool(used.turns or used.amounts or tokens_of(used))
