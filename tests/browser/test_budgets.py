@@ -53,7 +53,7 @@ def test_a_cap_pauses_an_agent_and_one_click_has_it_go_on(page: Page, plane: Pla
     expect(panel).to_contain_text("not known")
     expect(panel).to_contain_text("9M tokens a month")
     with plane.client() as client:
-        body = ConsentGrant(classes=("counters",), text_version=TEXT_VERSION)
+        body = ConsentGrant(classes=("counters",), backfill="everything", text_version=TEXT_VERSION)
         client.call("consent.grant", path={"id": agent.node.id}, body=body)
     agent.spend(12.25)
     expect(header.locator(".badge").first).to_have_text("Paused", timeout=LONG_MS)
