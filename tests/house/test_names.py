@@ -27,6 +27,8 @@ SUBJECT_FILES = {
     # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
     # commands that list them, what of a list may be shown, and the cache.
     "requests", "commands", "visibility", "inbox", "turns",
+    # What an instance may spend: fold and rules, and the calls about it (decision 0062).
+    "spend", "budgets",
     # What lists are filtered, sorted and counted by, kept in memory (decision 0055).
     "index",
 }  # fmt: skip

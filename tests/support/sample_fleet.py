@@ -116,7 +116,7 @@ def climbs_of(view: InstanceView) -> tuple[Climb, ...]:
 def no_budget(instance: str) -> BudgetView:
     """Return the budget of an instance that has none."""
     return BudgetView(
-        instance=instance, budget=None, limits=(), counters=True, paused="", note=""
+        instance=instance, budget=None, limits=(), counters=True, note=""
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import typer
 from msgspec import convert
 from msgspec.structs import replace
 
-from holdfast.cli.connection import connect
+from holdfast.cli.connection import Connection, connect
 from holdfast.cli.naming import resolve
 from holdfast.cli.output import (
     EXIT_PENDING,
@@ -22,7 +22,7 @@ from holdfast.cli.output import (
     show_table,
 )
 from holdfast.cli.tables import Column
-from holdfast.wire.api.budgets import BudgetSet, BudgetView, LimitView
+from holdfast.wire.api.budgets import AlertView, BudgetSet, BudgetView, LimitView
 from holdfast.wire.api.instances import InstanceOrder
 from holdfast.wire.api.operations import Pending
 from holdfast.wire.limits import COUNTER_MAX
@@ -30,7 +30,11 @@ from holdfast.wire.money import MICRO, amounts_text, cost_notes, cost_text, coun
 
 app = typer.Typer(no_args_is_help=True, help="What an agent may spend in a day and a month.")
 
-Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="Its id, its name, or how its id begins; of a node elsewhere its id, nd_…"),
+]
+_NODE: Final = "nd_"
 _MONEY: Final = "an amount like 12.50; 0 takes the limit away"
 _TOKENS: Final = "tokens of every kind; 0 takes the limit away"
 _COLUMNS: Final = (
@@ -47,7 +51,8 @@ _COLUMNS: Final = (
 def show(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Show the budget of an instance, and how far it is used up."""
     plane = connect()
-    _show(plane.call("instance.budget", path={"id": resolve(plane, name)}), as_json=as_json)
+    noun, path = _where(plane, name)
+    _show(plane.call(f"{noun}.budget", path=path), as_json=as_json)
 
 
 @app.command("set")
@@ -83,12 +88,12 @@ def set_(
     if not named:
         fail("nothing to set", fix="name a limit, like --day 10", code=EXIT_USAGE)
     plane = connect()
-    path = {"id": resolve(plane, name)}
-    found: BudgetView = plane.call("instance.budget", path=path)
+    noun, path = _where(plane, name)
+    found: BudgetView = plane.call(f"{noun}.budget", path=path)
     before = BudgetSet() if found.budget is None else convert(
         found.budget, BudgetSet, from_attributes=True
     )  # fmt: skip
-    answer = plane.call("instance.set-budget", path=path, body=replace(before, **named))
+    answer = plane.call(f"{noun}.set-budget", path=path, body=replace(before, **named))
     _answer(answer, as_json=as_json)
 
 
@@ -96,8 +101,8 @@ def set_(
 def remove(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Take every limit away; an agent that is paused by its cap goes on."""
     plane = connect()
-    path = {"id": resolve(plane, name)}
-    _answer(plane.call("instance.set-budget", path=path, body=BudgetSet()), as_json=as_json)
+    noun, path = _where(plane, name)
+    _answer(plane.call(f"{noun}.set-budget", path=path, body=BudgetSet()), as_json=as_json)
 
 
 @app.command("go-on")
@@ -116,6 +121,13 @@ def go_on(
         _pending(answer, as_json=as_json)
     elif not as_json:
         show_facts([("name", answer.name), ("desired", answer.desired), ("status", answer.status)])
+
+
+def _where(plane: Connection, name: str) -> tuple[str, dict[str, str]]:
+    """Return the noun of the endpoints and the path for an instance, or a node by its id."""
+    if name.startswith(_NODE):
+        return "node", {"id": name}
+    return "instance", {"id": resolve(plane, name)}
 
 
 def _micro(text: str | None, option: str) -> int | None:
@@ -164,17 +176,26 @@ def _show(found: BudgetView, *, as_json: bool) -> None:
                 ("note", "; ".join(cost_notes(found.month))),
             )
         )
+    for alert in found.alerts:
+        show_facts([("alert", _alert_words(alert))])
     if found.paused:
         say(found.paused, style="yellow")
     if found.note:
         say(found.note, style="yellow" if not found.counters else "dim")
 
 
+def _text(amount: int, currency: str) -> str:
+    return money_text(amount, currency) if currency else f"{count_text(amount)} tokens"
+
+
+def _alert_words(one: AlertView) -> str:
+    at = one.at[:16].replace("T", " ")
+    return f"{at} {one.level} % of {_text(one.most, one.currency)} a {one.period}"
+
+
 def _row(one: LimitView, cap: str) -> tuple[str, ...]:
     def text(amount: int) -> str:
-        if one.currency:
-            return money_text(amount, one.currency)
-        return f"{count_text(amount)} tokens"
+        return _text(amount, one.currency)
 
     used = "not known" if one.spent is None else f"{one.spent * 100 // one.most} %"
     return (

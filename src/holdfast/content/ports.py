@@ -242,6 +242,14 @@ class ContentStore(BrowserKeyStore, Protocol):
         """Return sums of each group and model, with a reported cost and without."""
         ...
 
+    async def budgets(self) -> Sequence[tuple[int, bytes]]:
+        """Return the stored budgets of nodes, by their numbers."""
+        ...
+
+    async def put_budget(self, node: int, body: bytes | None) -> None:
+        """Replace the budget of a node; None deletes it."""
+        ...
+
     async def close(self) -> None:
         """Finish submitted work and release the resources."""
         ...

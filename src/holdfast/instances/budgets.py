@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from msgspec import convert
 from msgspec.structs import replace
@@ -23,19 +22,12 @@ from holdfast.instances.views import INSTANCE_VIEW, instance_view
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import address
-from holdfast.letters.spend import Crossing, Meter, Spending, spent_of
-from holdfast.wire.api.budgets import BudgetSet, BudgetView, LimitView
+from holdfast.letters.budgets import budget_view, crossings
+from holdfast.letters.spend import Crossing, Spending, spent_of
+from holdfast.wire.api.budgets import BudgetSet, BudgetView
 from holdfast.wire.api.call import Call, Handler, Reply
-from holdfast.wire.budget import Budget, Limit, limits_of, period_of
+from holdfast.wire.budget import Budget, limits_of
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.money import count_text
-from holdfast.wire.times import time_text
-
-_CLOSED: Final = (
-    "its owner lets no counters out, so nothing is measured: no alert comes and the cap holds"
-    " nothing; grant counters on the node's page, or: holdfast consent grant"
-)
-_NO_NODE: Final = "no counters of it have come yet, so nothing is measured until they do"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +68,7 @@ async def _show(deps: Deps, call: Call) -> Reply:
     """Show the budget and what was spent of it."""
     instance, account = await _visible(deps, call)
     spending = await deps.spendings.spending(account, instance)
-    return Reply(budget_view(await _state(deps, instance), spending, deps.clock.now_ms()))
+    return Reply(_view(await _state(deps, instance), spending, deps.clock.now_ms()))
 
 
 async def _set(deps: Deps, call: Call) -> Reply:
@@ -93,7 +85,7 @@ async def _set(deps: Deps, call: Call) -> Reply:
     if answer.stamp is None:
         return calls.pending(answer)
     calls.refuse_if_refused(answer)
-    return Reply(budget_view(await _state(deps, instance), spending, deps.clock.now_ms()))
+    return Reply(_view(await _state(deps, instance), spending, deps.clock.now_ms()))
 
 
 async def _go_on(deps: Deps, call: Call) -> Reply:
@@ -118,61 +110,12 @@ def _crossings(budget: Budget, spending: Spending | None, now_ms: int) -> tuple[
     """Return how far each limit is used up, where that is known."""
     if spending is None:
         return ()
-    return tuple(
-        Crossing(**spend.fields_of(one))
-        for one in spend.crossings(limits_of(budget), partial(spent_of, spending), now_ms)
-    )
+    found = crossings(limits_of(budget), partial(spent_of, spending), now_ms)
+    return tuple(Crossing(**spend.fields_of(one)) for one in found)
 
 
-def budget_view(state: Instance, spending: Spending | None, now_ms: int) -> BudgetView:
+def _view(state: Instance, spending: Spending | None, now_ms: int) -> BudgetView:
     """Return the budget of an instance, and what was spent of it."""
-    limits = () if state.budget is None else limits_of(state.budget)
-    return BudgetView(
-        instance=state.id,
-        budget=state.budget,
-        limits=tuple(_limit(state, limit, spending, now_ms) for limit in limits),
-        counters=spending is not None and spending.counters,
-        paused=spend.pause_words(state)[:REASON_MAX],
-        note=_note(limits, spending)[:REASON_MAX],
-        day=None if spending is None else spending.day,
-        month=None if spending is None else spending.month,
-        projection=None if spending is None else spending.projection,
-    )
-
-
-def _limit(state: Instance, limit: Limit, spending: Spending | None, now_ms: int) -> LimitView:
-    found: Meter | None = next(
-        (one for one in state.meters if (one.period, one.measure) == (limit.period, limit.measure)),
-        None,
-    )
-    return LimitView(
-        period=limit.period,
-        measure=limit.measure,
-        most=limit.most,
-        currency=limit.currency,
-        spent=None if spending is None else spent_of(spending, limit),
-        level=0 if found is None else found.level,
-        alerted=0 if found is None else found.alerted,
-        excused=found is not None and found.excused,
-        until=time_text(period_of(limit.period, now_ms)[1]),
-    )
-
-
-def _note(limits: tuple[Limit, ...], spending: Spending | None) -> str:
-    """Return what the figures leave out, and what keeps a budget from working."""
-    if spending is None:
-        return _NO_NODE
-    if not spending.counters:
-        return _CLOSED
-    money = next((one for one in limits if one.measure == "money"), None)
-    if money is None:
-        return ""
-    used, said = spending.month, []
-    if used.unpriced_tokens:
-        said.append(f"{count_text(used.unpriced_tokens)} tokens of this month have no price")
-    if used.plan_tokens:
-        said.append(f"{count_text(used.plan_tokens)} are paid by a flat rate")
-    others = [one.currency for one in used.amounts if one.currency != money.currency and one.micro]
-    if others:
-        said.append(f"some cost {', '.join(others)}")
-    return f"{'; '.join(said)}: no limit in {money.currency} counts that" if said else ""
+    found = budget_view(state.budget, state.meters, spending, now_ms)
+    paused = spend.pause_words(state)[:REASON_MAX]
+    return replace(found, instance=state.id, node=spend.node_of(state), paused=paused)

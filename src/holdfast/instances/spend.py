@@ -6,7 +6,7 @@ cap pauses an agent whose desired state stays running: `wanted` says what holds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
 from holdfast.instances import events
 from holdfast.instances.state import Desired, Instance
+from holdfast.letters.budgets import crossings
 from holdfast.letters.spend import Crossing, Meter, ends_ms
-from holdfast.wire.budget import REACHED, Limit, level_of, limits_of, period_of
+from holdfast.wire.budget import REACHED, Limit, limits_of
 from holdfast.wire.consent import node_of_instance
 from holdfast.wire.money import count_text, money_text
 from holdfast.wire.times import time_text
@@ -132,22 +133,6 @@ def fields_of(found: Crossing) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------- fold
-
-
-def crossings(limits: Iterable[Limit], spent: Callable[[Limit], int], now_ms: int) -> list[Meter]:
-    """Return how far each limit is used up in its present period."""
-    return [
-        Meter(
-            period=limit.period,
-            measure=limit.measure,
-            starts_ms=period_of(limit.period, now_ms)[0],
-            level=level_of(spent(limit), limit.most),
-            spent=spent(limit),
-            most=limit.most,
-            currency=limit.currency,
-        )
-        for limit in limits
-    ]
 
 
 def _changed(state: Instance, event: events.BudgetChanged, at: At) -> Verdict[Instance]:

@@ -109,13 +109,17 @@ async def all_agree(fleet: Fleet) -> None:
 
     def wrong() -> list[str]:
         unfolded = [f"{where} has events that wait" for where in fleet.store.waiting]
-        return unfolded + [*fleet.spenders.unknown()] + [
-            f"{state.id} is {state.status} and to be stopped, with {row.state} {row.id}"
-            for state in fleet.states()
-            if exists(state) and spend.wanted(state) == "stopped"
-            for row in fleet.living(state.sandbox_id)
-            if row.state not in DOWN
-        ]
+        return (
+            unfolded
+            + [*fleet.spenders.unknown()]
+            + [
+                f"{state.id} is {state.status} and to be stopped, with {row.state} {row.id}"
+                for state in fleet.states()
+                if exists(state) and spend.wanted(state) == "stopped"
+                for row in fleet.living(state.sandbox_id)
+                if row.state not in DOWN
+            ]
+        )
 
     try:
         await fleet.until(lambda: not wrong(), within_s=STOPPED_WITHIN_S, step_s=5)

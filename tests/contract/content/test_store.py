@@ -365,3 +365,14 @@ async def test_nothing_of_what_is_deleted_stays_in_the_files(tmp_path: Path) -> 
         await put(store, row("b"))
     assert (tmp_path / "content.db").stat().st_mode & 0o777 == 0o600
     await store.close()
+
+
+async def test_a_budget_is_replaced_and_deleted(store: ContentStore) -> None:
+    assert list(await store.budgets()) == []
+    await store.put_budget(2, b"two")
+    await store.put_budget(1, b"one")
+    await store.put_budget(2, b"another")
+    assert list(await store.budgets()) == [(1, b"one"), (2, b"another")]
+    await store.put_budget(1, None)
+    await store.put_budget(7, None)
+    assert list(await store.budgets()) == [(2, b"another")]

@@ -22,7 +22,7 @@ from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.wire.budget import Budget, level_of, period_of
 from tests.support.logs import Lines
-from tests.support.patience import patience
+from tests.support.patience import until
 from tests.support.toys.consents import ToyConsents
 
 NOW = 1_796_000_000_000
@@ -38,9 +38,7 @@ class Measured:
         self.clock = ManualClock(NOW)
         self.store, self.consents = MemoryContent(), ToyConsents()
         self.consents.grant(NODE.id, ("counters",))
-        self.costing = Costing(
-            self.store, self.consents, lambda: PriceNow(shipped_prices(), "")
-        )
+        self.costing = Costing(self.store, self.consents, lambda: PriceNow(shipped_prices(), ""))
         self.budget: BudgetFacts | None = BudgetFacts(instance="x", account="local", budget=budget)
         self.letters: list[SpendCrossed] = []
         self.keys: set[str] = set()
@@ -214,12 +212,6 @@ def test_at_rest_the_ledger_knows_every_level(looks: list[tuple[str, int, int]])
         assert sum(known) == level_of(money, 10 * MICRO)
 
     asyncio.run(run())
-
-
-async def until(holds: Any) -> None:
-    async with asyncio.timeout(patience(5)):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 async def test_the_watch_measures_what_is_noted_and_tries_again_after_a_failure(

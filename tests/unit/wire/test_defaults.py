@@ -67,7 +67,7 @@ wire.api.browser_keys.SamplesView
 wire.api.budgets.BudgetSet
     day_micro=0 month_micro=0 day_tokens=0 month_tokens=0 currency="USD" cap=false
 wire.api.budgets.BudgetView
-    day=null month=null projection=null
+    instance="" node="" paused="" day=null month=null projection=null alerts=[]
 wire.api.call.Problem
     field="" fix="" operation="" detail=""
 wire.api.clawmetry.AccountAnswer

@@ -7,16 +7,18 @@ the receiver's definition makes of them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.definition import Letter
 from holdfast.actors.ports import Mailboxes, Reader
+from holdfast.content.budget_calls import BudgetCalls
 from holdfast.content.costing import Costing
 from holdfast.content.directory import Directory
+from holdfast.content.node_budgets import NodeBudgets
 from holdfast.content.ports import Consents
-from holdfast.content.spend_watch import DueNodes, SpendWatch
+from holdfast.content.spend_watch import DueNodes, Ledger, SpendWatch
 from holdfast.instances import budgets
 from holdfast.instances.definition import KIND, arrival, received
 from holdfast.instances.ports import Spendings
@@ -125,7 +127,20 @@ def make_budgets(core: Core, content: Content, consents: Consents) -> Budgets:
     """Return budgets over the counters of nodes; prices that change have all measured anew."""
     observed, costs = content.observed, content.costs
     spendings = MeasuredSpendings(observed.directory, costs.costing, core.clock)
-    made = budgets_over(core, observed.due, spendings, spendings.of_node, consents)
+    nodes = NodeBudgets(
+        observed.store, observed.directory, clock=core.clock, log=core.log, meter=core.meter
+    )
+    made = budgets_over(
+        core, observed.due, spendings, spendings.of_node, consents, elsewhere=(nodes,)
+    )
+    node_calls = BudgetCalls(nodes, observed.directory, costs.costing, observed.due.note)
+
+    async def load() -> None:
+        await nodes.load()
+        made.watch.note_all()
+
+    handlers = {**made.part.handlers, **node_calls.by_endpoint()}
+    made = replace(made, part=replace(made.part, start=load, handlers=handlers))
     costs.prices.changed = made.watch.note_all
     return made
 
@@ -136,10 +151,12 @@ def budgets_over(
     spendings: Spendings,
     measure: Callable[[str], Awaitable[Spending | None]],
     consents: Consents,
+    *,
+    elsewhere: Sequence[Ledger] = (),
 ) -> Budgets:
-    """Return budgets over whatever measures nodes."""
+    """Return budgets over whatever measures nodes; `elsewhere` keeps those of other nodes."""
     known = InstanceBudgets(core.mailbox, due, core.log)
-    watch = SpendWatch(due, (known,), measure, clock=core.clock, log=core.log)
+    watch = SpendWatch(due, (known, *elsewhere), measure, clock=core.clock, log=core.log)
 
     async def fill() -> None:
         await known.fill(core.stores.reader)

@@ -128,16 +128,9 @@ def make_content(
     presence = Presence(HeldPolls(hub), clock=clock)
     quota = quota_of(core.settings)
     flow = ContentFlow(
-        store,
-        directory,
-        consents,
-        gaps,
-        clock=clock,
-        log=log,
-        meter=core.meter,
-        quota=quota,
+        store, directory, consents, gaps, clock=clock, log=log, meter=core.meter, quota=quota,
         counted=observed.due.note,
-    )
+    )  # fmt: skip
     registration = Registration(
         directory,
         nodes,

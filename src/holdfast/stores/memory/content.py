@@ -70,6 +70,7 @@ class MemoryContent(MemoryBrowserKeys):
         self._nodes: dict[int, Node] = {}
         self._streams: dict[_Place, _Stream] = {}
         self._last = 0
+        self._budgets: dict[int, bytes] = {}
         self.failing = False
         self.past_changes = 0
 
@@ -284,6 +285,17 @@ class MemoryContent(MemoryBrowserKeys):
                 known = sums.setdefault(key, [0] * len(one[1:]))
                 sums[key] = [left + right for left, right in zip(known, one[1:], strict=True)]
         return [UsageSum(*key[:3], *numbers) for key, numbers in sorted(sums.items())]
+
+    async def budgets(self) -> Sequence[tuple[int, bytes]]:
+        """Return the stored budgets of nodes, by their numbers."""
+        return sorted(self._budgets.items())
+
+    async def put_budget(self, node: int, body: bytes | None) -> None:
+        """Replace the budget of a node; None deletes it."""
+        self._check()
+        self._budgets.pop(node, None)
+        if body is not None:
+            self._budgets[node] = body
 
     async def close(self) -> None:
         """Make further calls fail."""

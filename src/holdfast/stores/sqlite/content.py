@@ -292,6 +292,17 @@ class ContentSqlite(BrowserKeysSqlite):
         )
         return [UsageSum(*row) for row in rows]
 
+    async def budgets(self) -> Sequence[tuple[int, bytes]]:
+        """Return the stored budgets of nodes, by their numbers."""
+        return [(node, bytes(body)) for node, body in await self._read("budgets")]
+
+    async def put_budget(self, node: int, body: bytes | None) -> None:
+        """Replace the budget of a node; None deletes it."""
+        if body is None:
+            await self._change("drop_budget", node=node)
+        else:
+            await self._change("put_budget", node=node, body=body)
+
     def _empty_wal(self, _idle: bool) -> None:  # noqa: FBT001  a callback of the thread, no switch
         """Empty the WAL after a deletion; a reader in the middle of one puts it off."""
         if not self._erase:

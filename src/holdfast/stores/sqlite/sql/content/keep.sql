@@ -53,3 +53,16 @@ SELECT node, class, why, requests, bytes, first_ms, last_ms FROM refused;
 INSERT INTO refused (node, class, why, requests, bytes, first_ms, last_ms) VALUES :rows
 ON CONFLICT (node, class, why) DO UPDATE SET
     requests = excluded.requests, bytes = excluded.bytes, last_ms = excluded.last_ms;
+
+-- name: budgets
+-- The budget of every node that has one.
+SELECT node, body FROM budgets ORDER BY node;
+
+-- name: put_budget!
+-- Replace the budget of a node.
+INSERT INTO budgets (node, body) VALUES (:node, :body)
+ON CONFLICT (node) DO UPDATE SET body = excluded.body;
+
+-- name: drop_budget!
+-- Delete the budget of a node.
+DELETE FROM budgets WHERE node = :node;

@@ -1,0 +1,105 @@
+"""How a budget is shown: its limits beside what was spent, and what cannot be known. Pure.
+
+Instances and nodes elsewhere keep budgets in different places and show them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from holdfast.letters.spend import Meter, Spending, spent_of
+from holdfast.wire.api.budgets import BudgetView, LimitView
+from holdfast.wire.budget import Budget, Limit, level_of, limits_of, period_of
+from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.money import count_text, tokens_of
+from holdfast.wire.times import time_text
+
+_CLOSED: Final = (
+    "Its owner lets no counters out, so nothing is measured: no alert comes and the cap holds"
+    " nothing; grant counters on the node's page, or: holdfast consent grant"
+)
+_NO_NODE: Final = "No counters of it have come yet, so nothing is measured until they do"
+
+
+def crossings(limits: Iterable[Limit], spent: Callable[[Limit], int], now_ms: int) -> list[Meter]:
+    """Return how far each limit is used up in its present period."""
+    return [
+        Meter(
+            period=limit.period,
+            measure=limit.measure,
+            starts_ms=period_of(limit.period, now_ms)[0],
+            level=level_of(spent(limit), limit.most),
+            spent=spent(limit),
+            most=limit.most,
+            currency=limit.currency,
+        )
+        for limit in limits
+    ]
+
+
+def budget_view(
+    budget: Budget | None, meters: Sequence[Meter], spending: Spending | None, now_ms: int
+) -> BudgetView:
+    """Return a budget and what was spent of it, where that is known; whose it is, is not said."""
+    limits = () if budget is None else limits_of(budget)
+    note = _note(limits, spending)
+    if spending is not None and not spending.counters and not _is_used(spending):
+        spending = None
+    return BudgetView(
+        budget=budget,
+        limits=tuple(_limit(limit, meters, spending, now_ms) for limit in limits),
+        counters=spending is not None and spending.counters,
+        note=note[:REASON_MAX],
+        day=None if spending is None else spending.day,
+        month=None if spending is None else spending.month,
+        projection=None if spending is None else spending.projection,
+    )
+
+
+def _limit(
+    limit: Limit, meters: Sequence[Meter], spending: Spending | None, now_ms: int
+) -> LimitView:
+    starts_ms, ends_ms = period_of(limit.period, now_ms)
+    key = limit.period, limit.measure
+    found = next(
+        (m for m in meters if (m.period, m.measure) == key and m.starts_ms >= starts_ms), None
+    )
+    return LimitView(
+        period=limit.period,
+        measure=limit.measure,
+        most=limit.most,
+        currency=limit.currency,
+        spent=None if spending is None else spent_of(spending, limit),
+        level=0 if found is None else found.level,
+        alerted=0 if found is None else found.alerted,
+        excused=found is not None and found.excused,
+        until=time_text(ends_ms),
+    )
+
+
+def _note(limits: tuple[Limit, ...], spending: Spending | None) -> str:
+    """Return what the figures leave out, and what keeps a budget from working."""
+    if spending is None:
+        return _NO_NODE
+    if not spending.counters:
+        return _CLOSED
+    money = next((one for one in limits if one.measure == "money"), None)
+    if money is None:
+        return ""
+    used, said = spending.month, []
+    if used.unpriced_tokens:
+        said.append(f"{count_text(used.unpriced_tokens)} tokens of this month have no price")
+    if used.plan_tokens:
+        said.append(f"{count_text(used.plan_tokens)} are paid by a flat rate")
+    others = [one.currency for one in used.amounts if one.currency != money.currency and one.micro]
+    if others:
+        said.append(f"some cost {', '.join(others)}")
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}: no limit in {money.currency} counts that" if said else ""
+
+
+def _is_used(spending: Spending) -> bool:
+    """Return whether any numbers of this month are known: they stay after a revocation."""
+    used = spending.month
+    return bool(used.turns or used.amounts or tokens_of(used))
