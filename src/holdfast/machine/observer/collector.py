@@ -49,6 +49,20 @@ class Identity(Protocol):
         ...
 
 
+class _Sweep:
+    """What there is of a class now; not whole where something could not be listed."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.inodes: set[int] = set()
+        self.is_whole = True
+
+    def see(self, source: Source) -> None:
+        self.names.add(source.name)
+        self.inodes.add(source.inode)
+        self.is_whole = self.is_whole and not isinstance(source, Unread)
+
+
 class Collector:
     """Moves content from files to the queue; used by one thread."""
 
@@ -134,32 +148,43 @@ class Collector:
         self, content: ContentClass, read_for: ContentClass, passed_ms: int
     ) -> list[Source]:
         """Return the sources of a class that have something to read for this or another class."""
-        listed = [source for program in self._programs for source in program.sources(content)]
-        self._sweep(read_for, listed)
-        due = self.progress.keep(read_for, {source.name for source in listed})
-        found = [
-            source
-            for source in listed
-            if source.changed_ns // _NS >= passed_ms or source.name in due
-        ]
-        for source in found:
-            if source.name not in due:
+        due = self.progress.due(read_for)
+        gone = set(due)
+        sweep = self._begin_sweep(read_for)
+        found: list[Source] = []
+        for source in self._sources(content):
+            gone.discard(source.name)
+            if sweep is not None:
+                sweep.see(source)
+            if source.name in due:
+                found.append(source)
+            elif source.changed_ns // _NS >= passed_ms:
+                found.append(source)
                 self.progress.note(read_for, source.name, source.unread(self._reader, read_for))
+        self.progress.drop(read_for, gone)
+        if sweep is not None:
+            self._end_sweep(read_for, sweep)
         return found
 
-    def _sweep(self, content: ContentClass, listed: Sequence[Source]) -> None:
-        """Forget cursors of files that are long gone, where every file could be listed."""
+    def _sources(self, content: ContentClass) -> Iterator[Source]:
+        for program in self._programs:
+            yield from program.sources(content)
+
+    def _begin_sweep(self, content: ContentClass) -> _Sweep | None:
+        """Return what notes all that is there, where that is to be compared with the cursors."""
         swept_ms = self._swept_ms.get(content, float("-inf"))
-        if self._clock.steady_ms() - swept_ms < limits.SWEEP_MS:
-            return
-        if any(isinstance(source, Unread) for source in listed):
+        return None if self._clock.steady_ms() - swept_ms < limits.SWEEP_MS else _Sweep()
+
+    def _end_sweep(self, content: ContentClass, sweep: _Sweep) -> None:
+        """Forget cursors of files that are long gone, where every file could be listed."""
+        if not sweep.is_whole:
             return
         self._swept_ms[content] = self._clock.steady_ms()
         outbox, now_ms = self._uploader.outbox, self._clock.now_ms()
-        names = {source.name for source in listed}
+        names = sweep.names
         if content == "counters":
             names |= outbox.read(counts.days).keys()
-        live = cursors.Live(names, {source.inode for source in listed} - {0})
+        live = cursors.Live(names, sweep.inodes - {0})
         gone = outbox.read(lambda connection: cursors.find_gone(connection, content, live))
         if gone:
             outbox.write(lambda current: cursors.forget(current, content, gone, now_ms), rows=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from holdfast.kernel.clock import Clock
@@ -54,13 +55,17 @@ class Progress:
         self._stepped_ms = clock.steady_ms()
         self._too_long = 0
 
-    def keep(self, content: ContentClass, names: set[str]) -> set[str]:
-        """Forget what is gone of a class; return the names of what is left or failed before."""
+    def due(self, content: ContentClass) -> set[str]:
+        """Return the names of what is left of a class, or failed before."""
         with self._lock:
-            for known in (self._left, self._failed):
-                for key in [key for key in known if key[0] == content and key[1] not in names]:
-                    del known[key]
             return {name for kind, name in (*self._left, *self._failed) if kind == content}
+
+    def drop(self, content: ContentClass, names: Iterable[str]) -> None:
+        """Forget sources of a class that are gone."""
+        with self._lock:
+            for name in names:
+                self._left.pop((content, name), None)
+                self._failed.pop((content, name), None)
 
     def clear(self, content: ContentClass | None = None) -> None:
         """Forget a class that is not read any more; without one, all."""

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.failure import OperationError
+from holdfast.kernel.failure import OperationError, reason
 from holdfast.machine.confine import sqlite_queries
 from holdfast.machine.confine.probing import PYTHON
 from holdfast.machine.confine.sandbox import isolated
@@ -114,12 +114,13 @@ class Queries:
             told = self._exchanged(msgspec.json.encode(query._asdict()) + b"\n")
             answer = msgspec.json.decode(told, type=_Answer)
             rows = msgspec.json.decode(answer.rows, type=kind)
-        except _EndedError as error:
-            self._end()
-            raise self._remembered(path, str(error)) from error
         except GivenUpError:
-            self._end()
+            self.close()
             raise
+        except (_EndedError, OSError) as error:
+            self.close()
+            because = reason(error) if isinstance(error, OSError) else str(error)
+            raise self._remembered(path, because) from error
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise OperationError(f"{path.name}: its rows are none of OpenClaw's") from error
         if answer.error:
@@ -144,11 +145,12 @@ class Queries:
     def _exchanged(self, question: bytes) -> bytes:
         """Return the answer to a question; a process that had ended for want of one is replaced."""
         end_ms = self._clock.steady_ms() + limits.QUERY_S * 1_000
-        try:
-            return self._exchange(self._running(), question, end_ms)
-        except _IdleError:
-            self._end()
-            return self._exchange(self._running(), question, end_ms)
+        for _ in range(2):
+            try:
+                return self._exchange(self._running(), question, end_ms)
+            except _IdleError:
+                self._end()
+        raise _EndedError("what reads it ends at once")
 
     def _running(self) -> subprocess.Popen[bytes]:
         """Return the process, a new one where none runs; raise OSError."""
