@@ -97,7 +97,10 @@ def test_a_pipe_beside_a_database_ends_one_read(
 
 @pytest.mark.parametrize(
     ("rows", "because"),
-    [("hex(n)", "SQLITE_(CANTOPEN|NOMEM|FULL|IOERR)"), ("n % 3", "reading it was ended by SIGXCPU")],
+    [
+        ("hex(n)", "SQLITE_(CANTOPEN|NOMEM|FULL|IOERR)"),
+        ("n % 3", "reading it was ended by SIGXCPU"),
+    ],
 )
 def test_a_view_without_end_ends_one_read_and_others_are_read(
     reading: Reading, monkeypatch: pytest.MonkeyPatch, rows: str, because: str

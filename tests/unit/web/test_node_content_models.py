@@ -20,7 +20,8 @@ from tests.support.samples import sample
 
 
 def session(key: str, parent: str = "") -> SessionView:
-    return replace(sample(SessionView), name=f"of {key}", key=key, parent=parent)
+    found: SessionView = sample(SessionView)
+    return replace(found, name=f"of {key}", key=key, parent=parent)
 
 
 def test_each_session_stands_once_below_the_one_that_started_it() -> None:
@@ -58,7 +59,7 @@ def test_a_version_is_shown_by_what_it_changed_of_the_one_before() -> None:
 def detail(**fields: Any) -> NodeDetail:
     node = {"classes": ("logs",), "heard_at": "2026-11-30T10:00:00.000Z", "online": True}
     node |= {name: fields.pop(name) for name in [*node] if name in fields}
-    found = sample(NodeDetail)
+    found: NodeDetail = sample(NodeDetail)
     return replace(found, node=replace(found.node, **node), **fields)
 
 
