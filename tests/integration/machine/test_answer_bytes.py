@@ -50,6 +50,8 @@ WRONG_BODIES: Final[tuple[Step, ...]] = (
     ("POST", "gateway/ladder/stop", {"reason": "x" * 513}),
     ("POST", "gateway/ladder/stop", b"{"),
     ("POST", "gateway/ladder/stop", b"[]"),
+    ("POST", "observer/enrol", {"public_key": "x"}),
+    ("POST", "observer/enrol", {"public_key": "x", "fingerprint": "y"}),
     ("POST", "config/replace", b""),
     ("POST", "config/replace", b"3"),
     ("POST", "config/replace", {}),
