@@ -153,6 +153,13 @@ def name(value: object, most: int = NODE_SESSION_MAX) -> str:
     return f"{shown[: most - len(ending) - 1]}~{ending}"
 
 
+def count_of(value: object) -> int | None:
+    """Return a number as a count, without what is behind its point; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= COUNTER_MAX:
+        return int(value)
+    return None
+
+
 def moment(value: object, now_ms: int) -> int:
     """Return a time, ISO 8601 or a number, in ms; `now_ms` for none and for one in the future."""
     at_ms = parse_time(value) or 0

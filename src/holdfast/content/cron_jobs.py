@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.content.accept import SECONDS_MAX, loads, text
+from holdfast.content.accept import SECONDS_MAX, count_of, loads, text
 from holdfast.content.records import CRON, AboutRow
 from holdfast.wire.api.content import CronJob
-from holdfast.wire.limits import COUNTER_MAX, NODE_PATH_MAX, REASON_MAX
+from holdfast.wire.limits import NODE_PATH_MAX, REASON_MAX
 from holdfast.wire.times import parse_time, time_text
 
 
@@ -28,7 +28,7 @@ def cron_job(row: AboutRow) -> CronJob:
         last_at=_time(state, "lastRunAtMs", "lastRunAt", "last_run_at"),
         result=text(_first(state, "lastStatus", "lastRunStatus", "last_status")),
         error=text(_first(state, "lastError", "last_error"), REASON_MAX),
-        took_ms=_whole(_first(state, "lastDurationMs", "last_duration_ms")),
+        took_ms=count_of(_first(state, "lastDurationMs", "last_duration_ms")),
     )
 
 
@@ -51,13 +51,7 @@ def _schedule(data: Mapping[str, Any]) -> str:
 
 def _time(state: Mapping[str, Any], *names: str) -> str | None:
     value = _first(state, *names)
-    at_ms = parse_time(value) or _whole(value)
+    at_ms = parse_time(value) or count_of(value)
     if not at_ms:
         return None
     return time_text(at_ms * 1_000 if at_ms < SECONDS_MAX else at_ms)
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= COUNTER_MAX:
-        return int(value)
-    return None

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from holdfast.content.accept import text
+from holdfast.content.accept import count_of, text
 from holdfast.wire.api.content import CALLS_MAX, ToolCall, Turn
-from holdfast.wire.limits import COUNTER_MAX, NODE_PATH_MAX
+from holdfast.wire.limits import NODE_PATH_MAX
 from holdfast.wire.times import parse_time
 
 _CALLS: Final = frozenset({"toolCall", "tool_use", "tool_call", "function_call"})
@@ -49,15 +49,9 @@ def _call(part: Mapping[str, Any]) -> Iterator[ToolCall]:
         id=call_id,
         name=text(part.get("name") or part.get("toolName")),
         is_answer=is_answer,
-        took_ms=_whole(details.get("durationMs")) if isinstance(details, dict) else None,
+        took_ms=count_of(details.get("durationMs")) if isinstance(details, dict) else None,
         failed=part.get("isError") is True or part.get("is_error") is True,
     )
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= COUNTER_MAX:
-        return int(value)
-    return None
 
 
 def timed(turns: Sequence[Turn]) -> tuple[Turn, ...]:

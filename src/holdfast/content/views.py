@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from holdfast.content import gate, limits
-from holdfast.content.accept import loads, text
+from holdfast.content.accept import count_of, loads, text
 from holdfast.content.records import (
     FILE,
     SESSION,
@@ -167,7 +167,7 @@ def session_view(row: SessionRow) -> SessionView:
         model=text(about.get("model")),
         channel=text(about.get("channel")),
         status=text(about.get("status")),
-        tokens=_whole(about.get("total_tokens")),
+        tokens=count_of(about.get("total_tokens")) or 0,
         cost=_cost(about.get("total_cost")),
         events=row.events,
         bytes=row.size,
@@ -336,12 +336,6 @@ def exported(stream: StreamRow, row: ItemRow) -> bytes:
         )
         + b"\n"
     )
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= COUNTER_MAX:
-        return int(value)
-    return 0
 
 
 def _cost(value: object) -> float:

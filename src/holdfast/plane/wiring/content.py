@@ -131,17 +131,7 @@ def make_content(
         store, directory, consents, gaps, clock=clock, log=log, meter=core.meter, quota=quota,
         counted=observed.due.note,
     )  # fmt: skip
-    registration = Registration(
-        directory,
-        nodes,
-        clock=clock,
-        log=log,
-        entropy=secrets.token_bytes,
-        prove=_prove_machine(core, machine_index),
-        account=LOCAL_ACCOUNT,
-        url=core.url,
-        plane_key=lambda: core.consent_key.public_key,
-    )
+    registration = _make_registration(core, directory, nodes, machine_index)
     senders = NodeCalls(
         directory,
         flow,
@@ -185,6 +175,22 @@ def make_content(
         ),
         consent_changed=senders.consent_changed,
         part=part,
+    )
+
+
+def _make_registration(
+    core: Core, directory: Directory, nodes: Nodes, machine_index: MachineIndex
+) -> Registration:
+    return Registration(
+        directory,
+        nodes,
+        clock=core.clock,
+        log=core.log,
+        entropy=secrets.token_bytes,
+        prove=_prove_machine(core, machine_index),
+        account=LOCAL_ACCOUNT,
+        url=core.url,
+        plane_key=lambda: core.consent_key.public_key,
     )
 
 
