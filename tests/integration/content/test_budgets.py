@@ -42,7 +42,7 @@ async def test_a_node_elsewhere_is_alerted_once_for_each_level(tower: Watchtower
         async def is_known(cost: float = cost) -> bool:
             limit = (await tower.get(path))["limits"][0]
             levels = {4.0: 0, 8.0: 80, 7.0: 50, 8.5: 80, 25.0: 100}
-            return limit["level"] == levels[cost]
+            return bool(limit["level"] == levels[cost])
 
         await eventually(is_known)
     found = await tower.get(path)

@@ -86,7 +86,7 @@ class Measured:
         self.budget = found
         self.letters.clear()
 
-    async def look(self) -> list[tuple[str, str, int]]:
+    async def look(self) -> Sequence[tuple[str, str, int]]:
         """Return what is to be said now: period, measure and level."""
         assert self.budget is not None
         letters = crossed(self.budget, await self.spending(), self.clock.now_ms())
