@@ -62,7 +62,7 @@ def test_a_cap_pauses_an_agent_and_one_click_has_it_go_on(page: Page, plane: Pla
     expect(panel).to_contain_text("116 %")
     expect(page.locator("#why")).to_contain_text("its cap paused it; it is still wanted running")
     expect(page.locator("#timeline")).to_contain_text("Spend alerted")
-    expect(header.get_by_role("button", name="Start")).to_be_disabled()
+    expect(header.get_by_role("button", name="Start", exact=True)).to_be_disabled()
     page.goto(plane.url)
     row = page.locator("#fleet-rows tr").filter(has_text="spender")
     expect(row).to_contain_text("Paused")
