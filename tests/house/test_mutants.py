@@ -120,3 +120,13 @@ def test_a_run_leaves_nothing_in_the_temporary_folder(
     assert mutants.main(["--sample", "1", str(BACKOFF)]) == 0
     assert seen
     assert not list(temporary.iterdir())
+
+
+def test_a_dotted_exception_in_a_tuple_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "try:\n    pass\nexcept (a.B, C):\n    pass\n"
+    (tmp_path / "one.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    made = [one for one in mutants.mutants_of(tmp_path / "one.py") if "Exc" in one.operator]
+    assert [one.after() for one in made] == ["except (a.B, CosmicRayTestingException):"]
