@@ -20,7 +20,7 @@ from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.web.pages.costs import PAGE, closed_text
 from holdfast.web.parts.moments import NOTHING
-from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.consent import ConsentList, NodeConsent
 from holdfast.wire.consent import ContentClass, node_of_name
 from holdfast.wire.times import time_text
@@ -48,7 +48,11 @@ class WithNodes(SamplePages):
         async def nodes(_call: Call) -> Reply:
             return Reply(ConsentList(items=self.listed, total=1, looked_at=0, granted=0))
 
-        return super().handlers() | calls.by_endpoint() | {"consent.list": nodes}
+        async def unheard(_call: Call) -> Reply:
+            raise Refusal(404, "no_such_node", "There is no such node.")
+
+        others = {"consent.list": nodes, "content.node": unheard}
+        return super().handlers() | calls.by_endpoint() | others
 
     def add(self, no: int, name: str, *, account: str = "local", is_open: bool = True) -> str:
         node = Node(no=no, id=node_of_name(account, name), account=account, name=name, key="k")
