@@ -14,10 +14,12 @@ _KILO: Final = 1_000
 
 def bytes_text(size: int) -> str:
     """Return a number of bytes with its unit."""
-    value, at = float(size), 0
-    while value >= _KILO and at < len(_UNITS) - 1:
-        value, at = value / _KILO, at + 1
-    return f"{size} B" if at == 0 else f"{value:.1f} {_UNITS[at]}"
+    value: float = size
+    for unit in _UNITS[:-1]:
+        if value < _KILO:
+            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= _KILO
+    return f"{value:.1f} {_UNITS[-1]}"
 
 
 def backlog_text(work: ObserverWork) -> str:

@@ -240,3 +240,20 @@ def test_only_so_many_cursors_of_files_that_are_gone_are_kept(
     assert left[-2:] == ["f8", "f9"]
     assert len(left) == 5, "the oldest that are gone go first"
     assert not {"f0", "f1"} & set(left)
+
+
+def test_a_run_with_much_to_read_is_cut_short_at_the_end(home: Home, node: Node) -> None:
+    for number in range(5):
+        home.say(f"s{number}", "hello")
+    node.registered().allow("transcripts")
+    reading = collector(node, [openclaw(home, node)])
+    hand_on = node.uploader.send
+
+    def send(*row: Any) -> Any:
+        reading.end()
+        return hand_on(*row)
+
+    node.uploader.send = send  # type: ignore[method-assign]
+    assert reading.run(), "there is more"
+    node.plane.wait(lambda: node.uploader.depth() == {})
+    assert node.plane.count("/ingest/events") == 1

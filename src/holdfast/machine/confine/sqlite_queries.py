@@ -86,7 +86,9 @@ def main(seconds: int, cpu_s: int) -> None:
         try:
             told = answer(json.loads(line))
         except _sqlite3.Error as error:
-            told = {"error": getattr(error, "sqlite_errorname", None) or str(error)}
+            told = {"error": getattr(error, "sqlite_errorname", "") or type(error).__name__}
+        except (ValueError, RecursionError):
+            told = {"error": "not a question"}
         except MemoryError:
             told = {"error": "not enough memory"}
         left = memoryview(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace") + b"\n")

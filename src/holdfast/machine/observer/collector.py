@@ -90,15 +90,20 @@ class Collector:
         self._swept_ms: dict[ContentClass, float] = {}
         self._told: set[tuple[str, str]] = set()
         self._anew = False
+        self._ended = False
         self._counter = Counter()
         self._days_due = True
         self.progress = Progress(clock)
         self.compress = False
 
     @property
-    def is_due_anew(self) -> bool:
-        """Return whether what is being read is not wanted any more: the gate has changed."""
-        return self._anew
+    def is_cut_short(self) -> bool:
+        """Return whether what is being read is not wanted any more: the gate changed, or `end`."""
+        return self._anew or self._ended
+
+    def end(self) -> None:
+        """Begin no further read: with much to read, a run takes minutes. Safe from any thread."""
+        self._ended = True
 
     def forget(self) -> None:
         """End this run early, and look at every file in the next: the gate has changed.
@@ -201,7 +206,7 @@ class Collector:
         """Read sources, those that changed last first; return what is left."""
         left = _NOTHING
         for source in sorted(found, key=lambda source: source.changed_ns, reverse=True):
-            if self._anew:
+            if self.is_cut_short:
                 return _MORE
             taken = self._take(source, since_ms)
             if taken == _FULL:
@@ -234,7 +239,7 @@ class Collector:
         """Count what is new in transcripts; return what is left. Nothing of them is sent."""
         left = _NOTHING
         for source in self._changed("transcripts", "counters", passed_ms):
-            if self._anew:
+            if self.is_cut_short:
                 return _MORE
             left = _both(left, self._count_one(source))
         return left

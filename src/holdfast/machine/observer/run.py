@@ -137,7 +137,7 @@ class Observer:
 
     def _is_unwanted(self) -> bool:
         """Return whether what is being read has no use any more."""
-        return self._ended.is_set() or self.collector.is_due_anew
+        return self.collector.is_cut_short
 
     def _destination(self) -> Destination | None:
         if not self._settings.url:
@@ -250,6 +250,7 @@ class Observer:
     def end(self) -> None:
         """End the loop; safe in a signal handler."""
         self._ended.set()
+        self.collector.end()
         self._woken.set()
 
 

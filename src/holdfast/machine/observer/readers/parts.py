@@ -77,7 +77,7 @@ class Source(Protocol):
         """Return when it last changed, in ns since the epoch."""
         ...
 
-    def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
+    def next_part(self, cursors: CursorReader, /, *, since_ms: int) -> Part | None:
         """Return what comes next that is not older than `since_ms`; None if there is nothing.
 
         Raise OSError where it cannot be read now.

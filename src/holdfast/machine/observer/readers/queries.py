@@ -74,7 +74,7 @@ class _Answer(Struct):
     error: str = ""
 
 
-class _EndedError(Exception):
+class _EndedError(OperationError):
     """There is no answer; the argument is why."""
 
 
@@ -117,10 +117,9 @@ class Queries:
         except GivenUpError:
             self.close()
             raise
-        except (_EndedError, OSError) as error:
+        except OSError as error:
             self.close()
-            because = reason(error) if isinstance(error, OSError) else str(error)
-            raise self._remembered(path, because) from error
+            raise self._remembered(path, reason(error)) from error
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise OperationError(f"{path.name}: its rows are none of OpenClaw's") from error
         if answer.error:
