@@ -44,7 +44,10 @@ Text64 = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_-]*{_END}")]
 """Bytes as base64url, without padding."""
 Copy = Annotated[Text64, Meta(min_length=1, max_length=(COPY_BYTES_MAX * 4 + 2) // 3)]
 """A content key that is sealed to a browser."""
-KeyId = Annotated[str, Meta(pattern=rf"^{KEY_ID_PATTERN}{_END}")]
+KeyId = Annotated[
+    str,
+    Meta(min_length=KEY_ID_DIGITS, max_length=KEY_ID_DIGITS, pattern=rf"^{KEY_ID_PATTERN}{_END}"),
+]
 
 
 class KeyFormError(ValueError):

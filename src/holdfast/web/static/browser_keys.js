@@ -8,7 +8,7 @@ const CODE_BYTES = 20;
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"; // base32, RFC 4648
 const FINGERPRINT_DIGITS = 20; // 100 bits
 const STORE = "keys";
-const MINE = "browser";
+const KEY_ID_DIGITS = 25; // 100 bits, as of a fingerprint
 
 export const CONTENT_KEY = "holdfast content key 1";
 export const PREVIEW = "holdfast preview 1";
@@ -99,10 +99,13 @@ async function inStore(mode, work) {
   }
 }
 
-// Returns {pair, point, id, fingerprint}, or null where this browser has no key.
-export async function myKey() {
+// Each account that is signed in to here has a key of its own, which stays when somebody signs out.
+const placeOf = (account) => `browser ${account}`;
+
+// Returns {pair, point, id, fingerprint}, or null where this browser has no key for the account.
+export async function myKey(account) {
   if (cannot()) return null;
-  const pair = await inStore("readonly", (store) => store.get(MINE));
+  const pair = await inStore("readonly", (store) => store.get(placeOf(account)));
   return pair ? described(pair) : null;
 }
 
@@ -112,15 +115,15 @@ async function described(pair) {
   return { pair, point, id: idOf(shown), fingerprint: shown };
 }
 
-export async function makeKey() {
+export async function makeKey(account) {
   const pair = await crypto.subtle.generateKey(CURVE, false, ["deriveBits"]);
   // Another tab may have made one meanwhile: the first one stays.
   await inStore("readwrite", (store) => {
-    const asked = store.get(MINE);
-    asked.onsuccess = () => { if (!asked.result) store.put(pair, MINE); };
+    const asked = store.get(placeOf(account));
+    asked.onsuccess = () => { if (!asked.result) store.put(pair, placeOf(account)); };
     return asked;
   });
-  return myKey();
+  return myKey(account);
 }
 
 // A key pair of one page, which is gone with it.
@@ -129,7 +132,7 @@ export async function makePageKey() {
   return { privateKey: pair.privateKey, point: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };
 }
 
-export const forgetKey = () => inStore("readwrite", (store) => store.delete(MINE));
+export const forgetKey = (account) => inStore("readwrite", (store) => store.delete(placeOf(account)));
 
 // ---- sealed to a key pair: point of a passing key | nonce | AES-GCM
 
@@ -168,9 +171,9 @@ export async function openFrom(holder, purpose, node, text) {
 export async function keyId(raw) {
   const material = await crypto.subtle.importKey("raw", raw, "HKDF", false, ["deriveBits"]);
   const bits = await crypto.subtle.deriveBits(
-    { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: utf8("holdfast content key id 1") }, material, 64,
+    { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: utf8("holdfast content key id 1") }, material, 104,
   );
-  return Array.from(new Uint8Array(bits), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(new Uint8Array(bits), (byte) => byte.toString(16).padStart(2, "0")).join("").slice(0, KEY_ID_DIGITS);
 }
 
 // ---- recovery: a key pair whose private half is locked with a code

@@ -1,16 +1,16 @@
 // The keys of a node: this browser's, other ones, and the recovery code. What is secret stays in this page.
 import {
-  CONTENT_KEY, cannot, fingerprint, forgetKey, fromBase64url, idOf, keyId, makeKey, makeRecovery, myKey, openFrom, sealTo,
-  toBase64url, unlockRecovery,
+  CONTENT_KEY, cannot, fingerprint, forgetKey, fromBase64url, idOf, keyId, makeKey, makeRecovery, myKey, sealTo, toBase64url,
+  unlockRecovery,
 } from "./browser_keys.js";
 import { send } from "./orders.js";
-import { contentKeys, keysOf } from "./sealed.js";
+import { contentKeys, keysOf, myContentKeys } from "./sealed.js";
 import { toast } from "./toasts.js";
 
 const root = document.getElementById("node-keys");
 const { node, account } = root.dataset;
 const part = (id) => document.getElementById(id);
-let mine = null, listed = null, held = [];
+let mine = null, listed = null, held = [], heldIds = [];
 
 function complain(error) {
   const told = error.body ? [error.body.message ?? "That did not work.", error.body.fix ?? ""] : [error.message, ""];
@@ -26,12 +26,21 @@ async function ask(method, url, body) {
 const register = (name, point, more = {}) =>
   ask("POST", "/api/browser-keys", { name, public_key: toBase64url(point), account, ...more });
 
+const revoked = (id) => ask("DELETE", `/api/browser-keys/${encodeURIComponent(id)}?account=${encodeURIComponent(account)}`);
+
 // Seals every content key that this page holds to a key whose fingerprint a person vouches for.
 async function enrol(raws, point, id) {
+  let added = 0;
   for (const raw of raws) {
     const sealed = await sealTo(point, CONTENT_KEY, node, raw);
-    await ask("POST", `/api/nodes/${encodeURIComponent(node)}/sealed-keys`, { browser: id, key_id: await keyId(raw), sealed });
+    try {
+      await ask("POST", `/api/nodes/${encodeURIComponent(node)}/sealed-keys`, { browser: id, key_id: await keyId(raw), sealed });
+      added += 1;
+    } catch (error) {
+      if (error.body?.code !== "copy_known") throw error;
+    }
   }
+  if (!added) throw new Error("A copy of every key is there for that browser. If it opens nothing, revoke it, and make another key in it.");
 }
 
 function cell(text, label) {
@@ -45,21 +54,24 @@ async function rowOf(item) {
   const row = document.createElement("tr");
   const shown = await fingerprint(fromBase64url(item.public_key));
   row.id = idOf(shown);
-  const ids = item.copies.map((copy) => copy.key_id).join(", ");
+  // Which key a copy is, only its browser can tell: of others the plane's word is all there is.
+  const isMine = mine !== null && row.id === mine.id;
+  const ids = (isMine ? heldIds : item.copies.map((copy) => copy.key_id)).join(", ");
+  const opens = isMine ? `key ${ids}` : `as this plane says: key ${ids}`;
   const name = cell(item.name, "Name");
   name.className = "name";
-  if (mine && row.id === mine.id) name.append(" (this browser)");
+  if (isMine) name.append(" (this browser)");
   if (item.kind === "recovery") name.append(" (recovery code)");
   const orders = document.createElement("td");
   const revoke = Object.assign(document.createElement("button"), { type: "button", className: "button danger", textContent: "Revoke" });
   revoke.addEventListener("click", () => act(async () => {
     if (!confirm(`Revoke ${item.name}? What is sealed to it is deleted here; what it has opened it keeps.`)) return;
-    await ask("DELETE", `/api/browser-keys/${encodeURIComponent(item.id)}`);
-    // A revoked key is never taken again: this browser makes another one when it is wanted.
-    if (mine && item.id === mine.id) await forgetKey();
+    await revoked(item.id);
+    // A revoked key opens nothing any more: this browser makes another one when it is wanted.
+    if (mine && item.id === mine.id) await forgetKey(account);
   }));
   orders.append(revoke);
-  row.append(name, cell(shown, "Fingerprint"), cell(ids ? `key ${ids}` : "no", "Opens this node"), cell(item.copies[0]?.by ?? "", "Enrolled by"), orders);
+  row.append(name, cell(shown, "Fingerprint"), cell(ids ? opens : "no", "Opens this node"), cell(item.copies[0]?.by ?? "", "Enrolled by"), orders);
   return row;
 }
 
@@ -73,14 +85,16 @@ function state() {
 }
 
 async function show() {
-  mine = await myKey();
+  mine = await myKey(account);
   listed = await keysOf(node);
-  held = mine ? await contentKeys(node, mine, listed) : [];
+  held = mine ? await myContentKeys(mine, node, listed) : [];
+  heldIds = await Promise.all(held.map(keyId));
   const known = mine !== null && listed.items.some((item) => item.id === mine.id);
   part("keys-state").textContent = state();
   part("keys-make").hidden = known;
   part("keys-waits").hidden = !known || held.length > 0;
   part("keys-others").hidden = part("keys-recovery").hidden = held.length === 0;
+  if (part("keys-first")) part("keys-first").hidden = listed.items.some((item) => item.id !== mine?.id && item.copies.length);
   part("keys-by-code").hidden = !listed.items.some((item) => item.kind === "recovery" && item.copies.length);
   for (const place of root.querySelectorAll("[data-fingerprint]")) place.textContent = mine?.fingerprint ?? "";
   part("keys-list").replaceChildren(...await Promise.all(listed.items.map(rowOf)));
@@ -97,13 +111,13 @@ async function act(work) {
 
 async function makeKnown() {
   const name = part("keys-name").value.trim();
-  let key = await makeKey();
+  let key = await makeKey(account);
   try {
     await register(name, key.point);
   } catch (error) {
     if (error.body?.code !== "key_revoked") throw error;
-    await forgetKey();
-    key = await makeKey();
+    await forgetKey(account);
+    key = await makeKey(account);
     await register(name, key.point);
   }
 }
@@ -125,7 +139,12 @@ async function makeCode() {
   const made = await makeRecovery();
   const shown = await fingerprint(made.point);
   await register("Recovery code", made.point, { kind: "recovery", locked: made.locked });
-  await enrol(held, made.point, idOf(shown));
+  try {
+    await enrol(held, made.point, idOf(shown));
+  } catch (error) {
+    await revoked(idOf(shown)); // nobody has seen its code
+    throw error;
+  }
   root.querySelector("[data-code]").textContent = made.code;
   root.querySelector("[data-code-fingerprint]").textContent = shown;
   part("keys-code-shown").hidden = false;
@@ -139,8 +158,7 @@ async function unlocked(item, code) {
   } catch {
     return [];
   }
-  const found = await Promise.all(item.copies.map((copy) => openFrom(holder, CONTENT_KEY, node, copy.sealed).catch(() => null)));
-  return found.filter((raw) => raw !== null);
+  return contentKeys(holder, node, item.copies);
 }
 
 async function recover() {

@@ -1,6 +1,7 @@
 // Opens what a node sealed, in this browser, and shows it: log lines, memory files, cron jobs and
 // sessions. Rows come as they are stored; here they are opened, put in order and searched, and nothing
 // that was opened, nor a word that is searched for, is sent anywhere.
+import { TooLargeError, isCut, make, markOpened } from "./opened_rows.js";
 import { opener } from "./sealed.js";
 import { drawCron, drawLogs, drawMemory, drawSessions, nameSessions } from "./opened_views.js";
 
@@ -8,8 +9,10 @@ const PAGE_ROWS = 100; // sealed uploads of one request
 const PAGES_AT_ONCE = 5; // requests before a person asks for more
 const KINDS = { logs: ["logs", drawLogs], memory: ["memory", drawMemory], cron: ["metadata", drawCron], sessions: ["metadata", drawSessions] };
 
+const LISTS = ["lines", "memory_content", "events", "sessions"];
+
 const place = document.querySelector("[data-unseals]");
-const state = { bodies: new Map(), next: "", unopened: 0, open: null, failure: "" };
+const state = { bodies: new Map(), next: "", unopened: 0, cut: 0, open: null, failure: "" };
 
 async function page(node, of, after, limit = PAGE_ROWS, session = "") {
   const query = new URLSearchParams({ of, limit, ...(after && { after }), ...(session && { session }) });
@@ -25,10 +28,13 @@ async function take(rows) {
     if (state.bodies.has(row.id)) continue;
     fresh += 1;
     try {
-      state.bodies.set(row.id, { id: row.id, at: row.at, body: await state.open(row.blob) });
-    } catch {
+      const body = await state.open(row.blob);
+      state.bodies.set(row.id, { id: row.id, at: row.at, body });
+      if (LISTS.some((name) => isCut(body, name))) state.cut += 1;
+    } catch (error) {
       state.bodies.set(row.id, null);
-      state.unopened += 1;
+      if (error instanceof TooLargeError) state.cut += 1;
+      else state.unopened += 1;
     }
   }
   return fresh > 0;
@@ -54,18 +60,17 @@ function draw(kind) {
   const [of, view] = KINDS[kind];
   const rows = opened();
   place.replaceChildren();
-  const note = document.createElement("p");
-  note.className = "muted small";
+  const note = make("p", "muted small");
   note.setAttribute("role", "status");
   place.append(note);
   const said = view(place, rows, filter());
+  markOpened(place.querySelectorAll("[data-row], .opened-file"));
+  const cut = state.cut ? ` Cut, as too large for a page: ${state.cut}.` : "";
   const cannot = state.unopened ? ` ${state.unopened} are sealed with a key that this browser does not hold.` : "";
-  note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${state.failure}`;
+  note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${cut}${state.failure}`;
   if (!state.next) return;
-  const more = document.createElement("button");
+  const more = make("button", "button", "Open older ones");
   more.type = "button";
-  more.className = "button";
-  more.textContent = "Open older ones";
   more.addEventListener("click", async () => {
     more.disabled = true;
     await attempt(() => read(place.dataset.node, of, state.next));

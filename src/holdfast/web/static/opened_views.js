@@ -1,20 +1,13 @@
 // Draws what was opened in this browser. Everything is set as text: what an agent wrote is never HTML.
 import { words } from "./live.js";
+import { ROWS_MAX, listOf, make } from "./opened_rows.js";
 
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"];
 const NAMES = { silly: "trace", verbose: "debug", notice: "info", warning: "warn", err: "error", critical: "fatal", panic: "fatal" };
 const TONES = { trace: "off", debug: "off", info: "busy", warn: "warn", error: "bad", fatal: "bad" };
 const RESULTS = { ok: "ok", success: "ok", error: "bad", failed: "bad", skipped: "off", running: "busy" };
-const LINES_SHOWN = 1_000;
 const DIFF_CELLS = 4_000_000;
 const SUBAGENT = ":subagent:";
-
-function make(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== "") made.textContent = text;
-  return made;
-}
 
 function badge(text, tone) {
   const made = make("span", `badge ${tone}`);
@@ -92,7 +85,7 @@ export function drawLogs(place, rows, { text, level }) {
   const seen = new Set();
   const lines = [];
   for (const { at, body } of rows)
-    for (const given of Array.isArray(body?.lines) ? body.lines : []) {
+    for (const given of listOf(body, "lines")) {
       const line = unpacked(given);
       const whole = typeof line === "string" ? line : JSON.stringify(line);
       if (line === null || seen.has(whole)) continue; // a line comes live and from its file
@@ -108,7 +101,7 @@ export function drawLogs(place, rows, { text, level }) {
     .sort((a, b) => b.ms - a.ms);
   const list = make("ol", "log-rows");
   list.setAttribute("aria-label", "Opened log lines, newest first");
-  for (const one of found.slice(0, LINES_SHOWN)) {
+  for (const one of found.slice(0, ROWS_MAX)) {
     const row = make("li", "log-row");
     row.dataset.row = "";
     const at = make("span", "log-at");
@@ -129,7 +122,7 @@ export function drawLogs(place, rows, { text, level }) {
   }
   if (!found.length) list.append(make("li", "empty", "Nothing that was opened here matches."));
   place.append(list);
-  const cut = found.length > LINES_SHOWN ? `, the newest ${LINES_SHOWN} of them shown` : "";
+  const cut = found.length > ROWS_MAX ? `, the newest ${ROWS_MAX} of them shown` : "";
   return `${found.length} of ${lines.length} lines${cut}`;
 }
 
@@ -174,7 +167,7 @@ function difference(before, after) {
 export function drawMemory(place, rows) {
   const files = new Map();
   for (const { at, body } of [...rows].reverse())
-    for (const file of Array.isArray(body?.memory_content) ? body.memory_content : []) {
+    for (const file of listOf(body, "memory_content")) {
       if (typeof file?.path !== "string" || typeof file.content !== "string") continue;
       const versions = files.get(file.path) ?? [];
       if (versions.at(-1)?.content !== file.content) versions.push({ at, content: file.content });
@@ -211,7 +204,7 @@ export function drawMemory(place, rows) {
 export function drawCron(place, rows) {
   const jobs = new Map();
   for (const { body } of rows)
-    for (const event of Array.isArray(body?.events) ? body.events : []) {
+    for (const event of listOf(body, "events")) {
       const id = event?.data?.job_id;
       if (typeof id === "string" && id && !jobs.has(id)) jobs.set(id, event.data); // the newest comes first
     }
@@ -242,7 +235,7 @@ export function drawCron(place, rows) {
 function sessionsOf(rows) {
   const found = new Map();
   for (const { body } of rows)
-    for (const one of Array.isArray(body?.sessions) ? body.sessions : [])
+    for (const one of listOf(body, "sessions"))
       if (typeof one?.session_id === "string" && !found.has(one.session_id)) found.set(one.session_id, one);
   return found;
 }

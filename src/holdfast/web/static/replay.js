@@ -1,4 +1,5 @@
 // A sealed session, turn by turn: opened and searched in this page, and nothing of it sent.
+import { ROWS_MAX, isCut, make, markOpened } from "./opened_rows.js";
 import { opener } from "./sealed.js";
 import { turnsOf } from "./turns.js";
 
@@ -7,36 +8,32 @@ const note = document.getElementById("replay-note");
 const search = document.getElementById("replay-search");
 const found = document.getElementById("replay-found");
 
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 function rowOf(turn) {
-  const row = element("li", "", "");
-  row.dataset.opened = "";
-  const head = element("p", "", "");
-  head.append(element("b", "", turn.who));
-  if (turn.tool) head.append(" ", element("code", "", turn.tool));
+  const row = make("li");
+  const head = make("p");
+  head.append(make("b", "", turn.who));
+  if (turn.tool) head.append(" ", make("code", "", turn.tool));
   if (turn.at) {
     const at = new Date(turn.at);
-    head.append(" ", element("span", "muted small", Number.isNaN(at.getTime()) ? turn.at : at.toLocaleString()));
+    head.append(" ", make("span", "muted small", Number.isNaN(at.getTime()) ? turn.at : at.toLocaleString()));
   }
-  row.append(head, element("p", "log-line", turn.text));
+  row.append(head, make("p", "log-line", turn.text));
   return row;
 }
 
-async function openRow(row, open) {
+// Shows at most `room` turns of a sealed row; returns how many there are, and whether some were cut.
+async function openRow(row, open, room) {
   try {
-    const turns = turnsOf(await open(row.dataset.sealed));
-    row.replaceWith(...turns.map(rowOf));
-    return turns.length;
+    const body = await open(row.dataset.sealed);
+    const turns = turnsOf(body);
+    const rows = turns.slice(0, room).map(rowOf);
+    markOpened(rows);
+    row.replaceWith(...rows);
+    return { shown: rows.length, cut: isCut(body, "events") || rows.length < turns.length };
   } catch (error) {
     row.querySelector("[data-state]").textContent = row.hasAttribute("data-cut")
       ? "Sealed, and too long for a page: an export has all of it." : `Sealed. ${error.message}`;
-    return 0;
+    return { shown: 0, cut: false };
   }
 }
 
@@ -52,9 +49,15 @@ async function replay() {
   if (!rows.length) return;
   const open = await opener(list.dataset.node);
   if (!open) return; // the page says already what to do
-  let turns = 0;
-  for (const row of rows) turns += await openRow(row, open);
-  note.textContent = `Opened in this browser: ${turns} turns. Nothing of it leaves the page.`;
+  let turns = 0, cut = false;
+  for (const row of rows) {
+    if (turns >= ROWS_MAX) { cut = true; break; }
+    const opened = await openRow(row, open, ROWS_MAX - turns);
+    turns += opened.shown;
+    cut ||= opened.cut;
+  }
+  note.textContent = `Opened in this browser: ${turns} turns, with a bar beside them. Nothing of it leaves the page.`
+    + (cut ? " Cut: a page shows no more of them." : "");
   search.closest("[data-search]").hidden = turns === 0;
   search.addEventListener("input", look);
 }

@@ -1,6 +1,7 @@
 // Samples of what a node would send, before any yes: asked for by a key of this page, and opened here.
 import { PREVIEW, fromBase64url, makePageKey, openFrom, toBase64url } from "./browser_keys.js";
 import { send } from "./orders.js";
+import { listOf } from "./opened_rows.js";
 import { opener } from "./sealed.js";
 
 const root = document.getElementById("samples");
@@ -27,13 +28,14 @@ function keysLink(text) {
 
 const sizeOf = (bytes) => (bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : bytes >= 1e3 ? `${(bytes / 1e3).toFixed(1)} kB` : `${bytes} B`);
 
-function draw({ classes }) {
-  const rows = classes.map((one) => {
+function draw(told) {
+  const rows = listOf(told, "classes").map((one) => {
     const part = element("details", "");
-    part.open = one.samples.length > 0;
+    const samples = listOf(one, "samples");
+    part.open = samples.length > 0;
     const counted = `${one.content}: ${one.items.toLocaleString()} items of ${one.sources.toLocaleString()} sources, ${sizeOf(one.size)}`;
     part.append(element("summary", one.whole ? counted : `${counted}, and more that was not counted in time`));
-    part.append(...one.samples.map((text) => element("p", text, "log-line")));
+    part.append(...samples.map((text) => element("p", text, "log-line")));
     return part;
   });
   shown.replaceChildren(...rows);

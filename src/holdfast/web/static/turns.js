@@ -1,4 +1,6 @@
 // Turns of a session out of an opened body of events: who said or did what, as the plane reads those in the clear.
+import { listOf } from "./opened_rows.js";
+
 const ROLES = new Map([
   ["toolResult", "tool"], ["tool_result", "tool"], ["toolCall", "tool"], ["human", "user"], ["developer", "system"],
   ...["user", "assistant", "tool", "system"].map((role) => [role, role]),
@@ -32,4 +34,4 @@ function turnOf(event) {
   };
 }
 
-export const turnsOf = (body) => (Array.isArray(body?.events) ? body.events.map(turnOf) : []);
+export const turnsOf = (body) => listOf(body, "events").map(turnOf);

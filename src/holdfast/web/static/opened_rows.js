@@ -1,0 +1,22 @@
+// Rows of what was opened in this browser: how many there may be, and how they are told from rows in the clear.
+export const ROWS_MAX = 2_000; // of a list in a body (our observer sends 200), and on a page
+const TEXT_MAX = 200_000; // characters of one text, as in pages of what is stored in the clear
+
+// A body, or all that a page opened, is larger than a page can show.
+export class TooLargeError extends Error {}
+
+export function make(tag, className = "", text = "") {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== "") made.textContent = text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}… (cut)` : text;
+  return made;
+}
+
+// A list of an opened body, which may hold anything.
+export const listOf = (body, name) => (Array.isArray(body?.[name]) ? body[name].slice(0, ROWS_MAX) : []);
+
+export const isCut = (body, name) => Array.isArray(body?.[name]) && body[name].length > ROWS_MAX;
+
+export function markOpened(rows) {
+  for (const row of rows) row.dataset.opened = "";
+}
