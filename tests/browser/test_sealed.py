@@ -329,8 +329,10 @@ OPEN: Final = """async ([copies, blobs]) => {
         const open = await opener('nd_1');
         if (!open) return null;
         const found = [];
-        for (const blob of blobs)
-            found.push(await open(blob).then((body) => Object.keys(body).join(), (no) => no.message));
+        for (const blob of blobs) {
+            const opened = open(blob).then((body) => Object.keys(body).join());
+            found.push(await opened.catch((error) => error.message));
+        }
         return found;
     } finally {
         globalThis.fetch = before;
