@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,9 +15,10 @@ from holdfast.content.samples import OVER, REPEATED, SampleCalls
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.log import NoLog
 from holdfast.stores.memory.content import MemoryContent
-from holdfast.wire.api.browser_keys import ObserverSamples, SamplesView
+from holdfast.wire.api.browser_keys import BROWSER_KEYS, ObserverSamples, SamplesView
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.consent import UNKNOWN, SignedDocument, Standing
+from holdfast.wire.limits import COUNTER_MAX, NODE_NAME_MAX, SAMPLES_CHARS_MAX
 
 NOW = 1_796_000_000_000
 OWNER = Principal("olga", "owner", "local", "session", "s1")
@@ -127,3 +129,11 @@ async def test_what_an_account_has_carried_is_bounded(monkeypatch: pytest.Monkey
     assert await rig.send(third, 1) == "", "one account takes no room of another's"
     rig.clock.advance(limits.SAMPLES_MS)
     assert await rig.send(second, 1) == ""
+
+
+def test_the_largest_samples_fit_a_body_and_little_more_does() -> None:
+    (row,) = [one for one in BROWSER_KEYS if one.name == "observer.samples"]
+    largest = ObserverSamples(
+        node_id="x" * NODE_NAME_MAX, number=COUNTER_MAX, sealed="a" * SAMPLES_CHARS_MAX
+    )
+    assert len(msgspec.json.encode(largest)) <= row.body_bytes_max < 2 * SAMPLES_CHARS_MAX

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 from cryptography.exceptions import InvalidTag
 
 from holdfast.machine.content_key import EnrolError, id_of_key, seal_to, sealed_content_key
+from holdfast.wire.api.browser_keys import SealedCopyAdd
 from holdfast.wire.browser_keys import (
     CONTENT_KEY,
     COPY_BYTES_MAX,
@@ -17,6 +19,7 @@ from holdfast.wire.browser_keys import (
     read_fingerprint,
 )
 from holdfast.wire.browser_keys import point_of as read_point
+from holdfast.wire.controller.observing import EnrolAnswer
 from tests.support.browser_seal import new_pair, open_from, point_of, raw_of, text_of
 
 NODE = "nd_0123456789abcdef0123"
@@ -91,3 +94,20 @@ def test_a_fingerprint_is_typed_as_people_type_and_nothing_less() -> None:
     for typed in ("", shown[:-1], shown + "A", shown[:-1] + "1", shown[:14]):
         with pytest.raises(ValueError, match="five groups"):
             read_fingerprint(typed)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key_id": "0" * 16}, {"key_id": "0" * 25 + "\n"}, {"key_id": "G" * 25}, {"sealed": ""},
+        {"sealed": "A" * 256}, {"sealed": "AA\n"}, {"sealed": "A+/="},
+    ],
+)  # fmt: skip
+def test_what_a_controller_answers_has_the_form_that_is_stored(changes: dict[str, str]) -> None:
+    told = {"key_id": id_of_key(KEY), "sealed": "A" * 60}
+    assert msgspec.convert(told, EnrolAnswer).key_id == id_of_key(KEY)
+    browser = {"browser": "bk_a"}
+    assert msgspec.convert(told | browser, SealedCopyAdd).sealed == "A" * 60
+    for kind, more in ((EnrolAnswer, {}), (SealedCopyAdd, browser)):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(told | more | changes, kind)
