@@ -8,7 +8,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from holdfast.machine.observer.sealing import Sealer, key_of
+from holdfast.machine.content_key import key_of
+from holdfast.machine.observer.sealing import Sealer
 from holdfast.wire.api.content import NodeKeyCreate
 from holdfast.wire.times import time_text
 from tests.support.patience import patience
