@@ -375,6 +375,9 @@ def test_a_plane_cannot_name_its_own_key_as_the_machines_nor_spoil_a_good_copy(
     assert len(bomb) < 200_000
     found = page.evaluate(OPEN, [mixed, [bomb, by_good]])
     assert found == ["Cut: it is larger than a page can show.", "events"]
+    large = sealer.seal(b'{"events":["' + b" " * (7 << 20) + b'"]}', compress=True)
+    found = page.evaluate(OPEN, [mixed, [large] * 20])
+    assert (found[0], found[-1]) == ("events", "Cut: it is larger than a page can show.")
     assert page.evaluate(
         """async () => {
             const { turnsOf } = await import('/static/turns.js');
