@@ -114,9 +114,9 @@ def test_receipts_of_previews_make_room_before_those_of_decisions(
     for _ in range(4):
         driver.wait(PREVIEW_MS)
         driver.ok(ask())
-    receipts = [one for one in driver.receipts() if isinstance(one, Receipt)]
-    assert [one.act for one in receipts] == ["granted", "revoked", "previewed"]
-    assert receipts[-1].number == driver.state.number - 1, "the newest one"
+    kept = [one for one in driver.receipts() if isinstance(one, Receipt)]
+    assert [one.act for one in kept] == ["granted", "revoked", "previewed"]
+    assert kept[-1].number == driver.state.number - 1, "the newest one"
     for content in ("logs", "memory", "files"):
         driver.ok(grant(content))
     assert [one.act for one in driver.receipts() if isinstance(one, Receipt)] == ["granted"] * 3

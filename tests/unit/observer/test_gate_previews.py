@@ -151,8 +151,8 @@ def test_a_decision_that_was_heard_ends_a_preview(stage: Stage) -> None:
     assert not stage.gate.may_preview(5), "a preview stands in each answer while it holds"
     assert stage.hear(preview(5)) == 0
     assert stage.hear(preview(7)) == 7
-    both: dict[str, Any] = {"sync_allowed": False, "preview": to_json(preview(7))}
-    stage.gate.heard(200, answer(SIGNER.grant(8, []), **both))
+    repeated = to_json(preview(7))
+    stage.gate.heard(200, answer(SIGNER.grant(8, []), sync_allowed=False, preview=repeated))
     assert not stage.gate.may_preview(7), "nor where it is repeated beside a later grant"
     assert stage.hear(preview(9)) == 9
     stage.gate.heard(200, answer(preview=to_json(preview(3))))

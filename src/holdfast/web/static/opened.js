@@ -65,7 +65,7 @@ function draw(kind) {
   place.append(note);
   const said = view(place, rows, filter());
   markOpened(place.querySelectorAll("[data-row], .opened-file"));
-  const cut = state.cut ? ` Cut, as too large for a page: ${state.cut}.` : "";
+  const cut = state.cut ? ` Cut, as too large for a page: ${state.cut}; loaded anew, it opens the newest.` : "";
   const cannot = state.unopened ? ` ${state.unopened} are sealed with a key that this browser does not hold.` : "";
   note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${cut}${state.failure}`;
   if (!state.next) return;

@@ -8,9 +8,11 @@ export class TooLargeError extends Error {}
 export function make(tag, className = "", text = "") {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  if (text !== "") made.textContent = text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}… (cut)` : text;
+  if (text !== "") made.textContent = shortened(text);
   return made;
 }
+
+export const shortened = (text) => (text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}… (cut)` : text);
 
 // A list of an opened body, which may hold anything.
 export const listOf = (body, name) => (Array.isArray(body?.[name]) ? body[name].slice(0, ROWS_MAX) : []);

@@ -1,12 +1,13 @@
 // Draws what was opened in this browser. Everything is set as text: what an agent wrote is never HTML.
 import { words } from "./live.js";
-import { ROWS_MAX, listOf, make } from "./opened_rows.js";
+import { ROWS_MAX, listOf, make, shortened } from "./opened_rows.js";
 
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"];
 const NAMES = { silly: "trace", verbose: "debug", notice: "info", warning: "warn", err: "error", critical: "fatal", panic: "fatal" };
 const TONES = { trace: "off", debug: "off", info: "busy", warn: "warn", error: "bad", fatal: "bad" };
 const RESULTS = { ok: "ok", success: "ok", error: "bad", failed: "bad", skipped: "off", running: "busy" };
 const DIFF_CELLS = 4_000_000;
+const FILE_LINES_MAX = 10_000; // of all versions of a file
 const SUBAGENT = ":subagent:";
 
 function badge(text, tone) {
@@ -129,7 +130,7 @@ export function drawLogs(place, rows, { text, level }) {
 // ---- memory files
 
 // Lines that both versions have keep their order; a comparison that would be too large is not made.
-function changedLines(before, after) {
+export function changedLines(before, after) {
   const old = before.split("\n"), now = after.split("\n");
   let head = 0, tail = 0;
   while (head < old.length && head < now.length && old[head] === now[head]) head += 1;
@@ -157,9 +158,11 @@ function changedLines(before, after) {
 
 const MARKS = { same: "span", removed: "del", added: "ins" };
 
-function difference(before, after) {
+function difference(before, after, room) {
   const made = make("div", "memory-text");
-  for (const [kind, line] of before === null ? after.split("\n").map((line) => ["same", line]) : changedLines(before, after))
+  const pieces = before === null ? after.split("\n").map((line) => ["same", line]) : changedLines(before, after);
+  if (pieces.length > room) pieces.splice(room, Infinity, ["same", "… (cut)"]);
+  for (const [kind, line] of pieces)
     made.append(make(MARKS[kind], "", line || (kind === "same" ? "" : "¶")), "\n");
   return made;
 }
@@ -169,12 +172,13 @@ export function drawMemory(place, rows) {
   for (const { at, body } of [...rows].reverse())
     for (const file of listOf(body, "memory_content")) {
       if (typeof file?.path !== "string" || typeof file.content !== "string") continue;
+      const content = shortened(file.content);
       const versions = files.get(file.path) ?? [];
-      if (versions.at(-1)?.content !== file.content) versions.push({ at, content: file.content });
+      if (versions.at(-1)?.content !== content) versions.push({ at, content });
       files.set(file.path, versions);
     }
   const open = new Set([...place.ownerDocument.querySelectorAll("details.opened-file[open]")].map((one) => one.dataset.path));
-  for (const path of [...files.keys()].sort()) {
+  for (const path of [...files.keys()].sort().slice(0, ROWS_MAX)) {
     const versions = files.get(path);
     const made = make("details", "panel opened-file");
     made.dataset.path = path;
@@ -184,11 +188,14 @@ export function drawMemory(place, rows) {
     made.append(summary);
     const fill = () => {
       if (!made.open || made.querySelector("section")) return;
-      for (let at = versions.length - 1; at >= 0; at -= 1) {
+      let room = FILE_LINES_MAX;
+      for (let at = versions.length - 1; at >= 0 && room > 0; at -= 1) {
         const part = make("section");
         const title = make("h3");
         title.append(at ? "Changed " : "First known version ", when(versions[at].at));
-        part.append(title, difference(at ? versions[at - 1].content : null, versions[at].content));
+        const text = difference(at ? versions[at - 1].content : null, versions[at].content, room);
+        room -= text.childElementCount;
+        part.append(title, text);
         made.append(part);
       }
     };
@@ -210,7 +217,8 @@ export function drawCron(place, rows) {
     }
   if (!jobs.size) return "no cron job in them";
   const { made, add } = table("Opened cron jobs", ["Job", "Schedule", "Next run", "Last run", "Result", "Took"]);
-  for (const [id, data] of [...jobs].sort((a, b) => String(a[1].name ?? a[0]).localeCompare(String(b[1].name ?? b[0])))) {
+  const shown = [...jobs].slice(0, ROWS_MAX).sort((a, b) => String(a[1].name ?? a[0]).localeCompare(String(b[1].name ?? b[0])));
+  for (const [id, data] of shown) {
     const state = data.state ?? {};
     const name = make("span", "", `${data.name || id}${data.enabled === false ? " (switched off)" : ""}`);
     name.tabIndex = -1;
@@ -253,7 +261,7 @@ function parentOf(one) {
 const titleOf = (one) => String(one.display_name || one.session_key || one.session_id);
 
 export function drawSessions(place, rows) {
-  const sessions = [...sessionsOf(rows).values()];
+  const sessions = [...sessionsOf(rows).values()].slice(0, ROWS_MAX);
   if (!sessions.length) return "no session in them";
   const keys = new Set(sessions.map((one) => one.session_key).filter(Boolean));
   const below = new Map();

@@ -5,7 +5,7 @@ import { TooLargeError } from "./opened_rows.js";
 const NONCE_BYTES = 12;
 const KEY_BYTES = [16, 32]; // Chromium has no AES with 24
 const BODY_BYTES_MAX = 8 * 1024 * 1024; // a body of our observer has 180 kB; older programs send more
-const PAGE_BYTES_MAX = 64 * 1024 * 1024; // what one page opens at most
+const PAGE_BYTES_MAX = 128 * 1024 * 1024; // what one page opens before it is loaded anew: 700 full uploads
 
 export async function keysOf(nodeId) {
   const answer = await fetch(`/api/nodes/${encodeURIComponent(nodeId)}/sealed-keys`, { headers: { accept: "application/json" } });
