@@ -253,7 +253,7 @@ def test_a_run_with_much_to_read_is_cut_short_at_the_end(home: Home, node: Node)
         reading.end()
         return hand_on(*row)
 
-    node.uploader.send = send  # type: ignore[method-assign]
+    node.uploader.send = send  # type: ignore[method-assign, assignment]
     assert reading.run(), "there is more"
     node.plane.wait(lambda: node.uploader.depth() == {})
     assert node.plane.count("/ingest/events") == 1
