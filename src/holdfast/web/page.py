@@ -8,9 +8,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.util import cache_from_source
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, BinaryIO, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
@@ -31,6 +32,7 @@ Names = dict[str, Any]
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _HTML: Final = "text/html; charset=utf-8"
+_DIGEST_BYTES: Final = sha256().digest_size
 _PATH_PARAM: Final = re.compile(r"\{(\w+)\}")
 
 K = TypeVar("K")
@@ -136,6 +138,29 @@ def paging(call: Call, limit: int) -> dict[str, str]:
     return asked | ({"after": after} if after else {})
 
 
+class _Whole:
+    """The code of a template with its digest before it in the file.
+
+    So damaged code never reaches `marshal`, which takes any length in it for true: it was seen to
+    take gigabytes of memory, and minutes, for a kilobyte of noise.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.key = bucket.key
+        self._bucket = bucket
+
+    def load_bytecode(self, file: BinaryIO) -> None:
+        """Read the code, where it is what was written."""
+        digest, code = file.read(_DIGEST_BYTES), file.read()
+        if sha256(code).digest() == digest:
+            self._bucket.bytecode_from_string(code)
+
+    def write_bytecode(self, file: BinaryIO) -> None:
+        """Write the digest and the code."""
+        code = self._bucket.bytecode_to_string()
+        file.write(sha256(code).digest() + code)
+
+
 class CompiledTemplates(FileSystemBytecodeCache):
     """Templates as Python code, kept where Python keeps that of modules, for the next start.
 
@@ -158,7 +183,7 @@ class CompiledTemplates(FileSystemBytecodeCache):
     def load_bytecode(self, bucket: Bucket) -> None:
         """Read the code of a template, if it is there and whole."""
         try:
-            super().load_bytecode(bucket)
+            super().load_bytecode(cast("Bucket", _Whole(bucket)))
         except Exception:  # noqa: BLE001  bytes that a disk damaged raise anything
             bucket.reset()
 
@@ -167,7 +192,7 @@ class CompiledTemplates(FileSystemBytecodeCache):
         if not sys.dont_write_bytecode:
             with suppress(OSError):
                 Path(self.directory).mkdir(parents=True, exist_ok=True)
-                super().dump_bytecode(bucket)
+                super().dump_bytecode(cast("Bucket", _Whole(bucket)))
                 Path(self.directory, self.pattern % (bucket.key,)).chmod(0o644)
 
 

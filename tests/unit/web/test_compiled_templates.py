@@ -32,7 +32,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 
 
 def refuse(*_given: object, **_named: object) -> None:
-    pytest.fail("a template was compiled")
+    pytest.fail("a template was compiled, or read although it is damaged")
 
 
 def test_a_second_start_compiles_none(
@@ -64,6 +64,8 @@ def test_what_is_damaged_is_compiled_anew(
     how: str, drawn: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", False)
+    monkeypatch.setattr("jinja2.bccache.marshal.load", refuse)
+    monkeypatch.setattr("jinja2.bccache.marshal.loads", refuse)
     compiled, first = drawn
     folder = shutil.copytree(compiled, tmp_path / "damaged")
     chance = random.Random(1)
