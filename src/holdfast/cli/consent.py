@@ -345,6 +345,9 @@ def enroll(
 @app.command("revoke-browser")
 def revoke_browser(
     fingerprint: Annotated[str, typer.Argument(help="As `holdfast consent browsers` lists it.")],
+    account: Annotated[
+        str, typer.Option(help="Of this account, where several have the key; operators only.")
+    ] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Revoke a browser's key: what is sealed to it is deleted, what it opened it keeps."""
@@ -352,7 +355,9 @@ def revoke_browser(
         browser = id_of(read_fingerprint(fingerprint))
     except KeyFormError as error:
         fail(f"FINGERPRINT: {error}", code=EXIT_USAGE)
-    done: BrowserKeyView = connect().call("browser-key.revoke", path={"id": browser})
+    done: BrowserKeyView = connect().call(
+        "browser-key.revoke", path={"id": browser}, query={"account": account}
+    )
     if as_json:
         show_json(done)
     else:
