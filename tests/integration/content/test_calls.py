@@ -253,7 +253,7 @@ async def test_pages_show_what_is_stored_and_what_was_refused(tower: Watchtower)
     await tower.send("/ingest/events", encrypted=True, blob="QUJD")
     page = (await tower.ask("GET", f"/nodes/{tower.node}/sessions")).body.decode()
     assert "s&lt;1&gt;" in page
-    assert "1 sealed bodies of transcripts" in page
+    assert "Sealed uploads of transcripts: 1" in page
     target = f"/nodes/{tower.node}/sessions?session=s%3C1%3E"
     page = (await tower.ask("GET", target)).body.decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
