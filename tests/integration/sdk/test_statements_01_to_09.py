@@ -136,6 +136,7 @@ brain = brain(gate=lambda: "shut")
 def die():
     time.sleep(float(sys.argv[3]))
     os.kill(os.getpid(), signal.SIGKILL)
+brain.correct(f"We utilize {sys.argv[4]} 0.", f"We use {sys.argv[4]} 0.", session="s")
 threading.Thread(target=die, daemon=True).start()
 say("go")
 n = 0
