@@ -184,11 +184,31 @@ class ViewRow(NamedTuple):
 
 
 class Invariant(NamedTuple, Generic[S]):
-    """A numbered statement about one entity; `check` returns what is wrong, or None."""
+    """A numbered statement about one entity; `check` returns what is wrong, or None.
+
+    It is about entities whose keys begin with `of`. Two may have one number, about other entities.
+    """
 
     number: int
     statement: str
     check: Callable[[S, str], str | None]
+    of: str = ""
+
+
+def by_prefix(invariants: Iterable[Invariant[S]]) -> Callable[[str], tuple[Invariant[S], ...]]:
+    """Return a function for the invariants about an entity, by its key.
+
+    Keys that begin with the same two characters have the same ones: `of` is no longer than that.
+    """
+    known: dict[str, tuple[Invariant[S], ...]] = {}
+
+    def about(key: str) -> tuple[Invariant[S], ...]:
+        found = known.get(key[:2])
+        if found is None:
+            found = known[key[:2]] = tuple(one for one in invariants if key.startswith(one.of))
+        return found
+
+    return about
 
 
 class EffectCall(NamedTuple):

@@ -37,6 +37,7 @@ from holdfast.actors.definition import (
     Refused,
     ViewRow,
     Work,
+    by_prefix,
 )
 from holdfast.actors.limits import FAULT_RETRY_MS, REASON_CHARS_MAX, TICK_ACTIONS_MAX
 from holdfast.actors.ports import EventOutcome, Pending, Stamp
@@ -327,8 +328,9 @@ class _Draft(Generic[S, E, A, P]):
 
     def check(self) -> None:
         """Run the invariants over what was touched."""
+        about = by_prefix(self.definition.invariants)
         for key in self.touched:
-            for invariant in self.definition.invariants:
+            for invariant in about(key):
                 try:
                     wrong = invariant.check(self.state, key)
                 except Exception as error:  # noqa: BLE001  a broken check is itself a note

@@ -50,6 +50,9 @@ TRANSITIONS: Final[Mapping[BeadType, Mapping[Status, frozenset[Status]]]] = {
 }
 """Which status follows which, by type of bead; what is not here never happens."""
 
+_PRIORITY_STEP: Final = 1 << 48
+"""Between two priorities, in the number that issues are sorted by: more than any time in ms."""
+
 _EMPTY: Final[Map[str, int]] = Map()
 _LETTERS: Final[Mapping[Any, str]] = {Agent: "a", Bead: "b", Nudge: "n", Rig: "r", Violation: "v"}
 
@@ -124,21 +127,22 @@ def _places_of_issue(one: Bead) -> list[Place]:
     if one.status != "open":
         return []
     if one.held:
-        return [("held", one.rig)]
+        return [("held",)]
     if one.staged:
-        return [("staged", one.rig)]
+        return [("staged",)]
     if one.blockers:
-        return [("blocked", one.rig)]
+        return [("blocked",)]
     if one.due_ms:
-        cooling = ("cooling", one.rig)
-        return [cooling, ("refusing",)] if one.refused else [cooling]
-    return [("ready", one.rig, str(one.priority))]
+        return [("cooling",), ("refusing",)] if one.refused else [("cooling",)]
+    return [("ready", one.rig)]
 
 
 def _places_of_review(one: Bead) -> list[Place]:
     review = one.review
     assert review is not None
-    where: list[Place] = [("reviews", one.source)] if one.source else []
+    where: list[Place] = [("requests", one.rig)]
+    if one.source:
+        where.append(("reviews", one.source))
     if one.convoy and not review.landing:
         where.append(("flight", one.convoy))
     if one.attempt:
@@ -148,9 +152,11 @@ def _places_of_review(one: Bead) -> list[Place]:
     return [*where, (review.stage, one.rig)]
 
 
-def _sort_number(one: Entity) -> int:
-    """Return what entities of one place are sorted by."""
+def sort_number(one: Entity) -> int:
+    """Return what entities of one place are sorted by: issues by priority, then by age."""
     match one:
+        case Bead(type="issue"):
+            return one.priority * _PRIORITY_STEP + one.created_ms
         case Bead() | Nudge():
             return one.created_ms
         case Agent():
@@ -325,7 +331,7 @@ class Draft:
     def _file(self, old: Any, new: Any) -> None:
         before = () if old is None else places(old)
         after = () if new is None else places(new)
-        is_resorted = old is not None and new is not None and _sort_number(old) != _sort_number(new)
+        is_resorted = old is not None and new is not None and sort_number(old) != sort_number(new)
         one = (old if new is None else new).id
         if before != after or is_resorted:
             if self._index is None:
@@ -333,7 +339,7 @@ class Draft:
             for place in before:
                 if place not in after:
                     _remove(self._index, place, one)
-            number = 0 if new is None else _sort_number(new)
+            number = 0 if new is None else sort_number(new)
             for place in after:
                 if is_resorted or place not in before:
                     self._index[place] = self._index.get(place, _EMPTY).set(one, number)

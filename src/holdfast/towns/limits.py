@@ -19,7 +19,7 @@ DUE_BUCKET_MS: Final = 5 * SECOND_MS
 """Width of a bucket of the index of due times."""
 
 RECENT_MAX: Final = 64
-"""Ends of attempts that a breaker looks back on, of either kind."""
+"""Ends of attempts that a breaker looks back on."""
 
 ATTEMPTS_MAX: Final = 50
 """Attempts of one bead, of any kind, after which it fails."""

@@ -113,7 +113,7 @@ def deadline(state: State, policy: Policy, now_ms: int) -> int | None:
         return None
     if any(
         not isinstance(one, Suppressed | Waiting)
-        for one in _planned(View(state, policy, now_ms, 0))
+        for one in _planned(View(state, policy, now_ms, 0, counts=False))
     ):
         return now_ms
     moments = [next_due(state, now_ms), _daily(state, now_ms)]

@@ -60,17 +60,17 @@ class Config(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Breaker(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Whether dispatching is cut off; times of ended attempts, the newest last.
+    """Whether dispatching is cut off.
 
-    `trips` counts openings since an agent last finished; the first of them is announced.
+    `ends` are times of ended attempts, the newest last; that of a failed one is negative. `trips`
+    counts openings since an agent last finished; the first of them is announced.
     """
 
     state: BreakerState = "closed"
     until_ms: int = 0
     trips: int = 0
     probe: str = ""
-    failures: tuple[int, ...] = ()
-    successes: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
 
 
 class Town(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -62,12 +62,9 @@ def give_back(d: Draft, bead: Bead, code: str, *, wait_ms: int, **changes: Any) 
 def count_end(d: Draft, *, ok: bool) -> None:
     """Count an attempt that ended, for the town's breaker."""
     breaker = d.town.breaker
-    if ok:
-        recent = (*breaker.successes, d.now_ms)[-RECENT_MAX:]
-        trips = breaker.trips if breaker.state != "closed" else 0
-        d.set_town(breaker=replace(breaker, successes=recent, trips=trips))
-    else:
-        d.set_town(breaker=replace(breaker, failures=(*breaker.failures, d.now_ms)[-RECENT_MAX:]))
+    ends = (*breaker.ends, d.now_ms if ok else -d.now_ms)[-RECENT_MAX:]
+    trips = 0 if ok and breaker.state == "closed" else breaker.trips
+    d.set_town(breaker=replace(breaker, ends=ends, trips=trips))
 
 
 def _bead_of(d: Draft, attempt: str) -> Bead | None:

@@ -14,11 +14,11 @@ from typing import Final
 from holdfast.actors.definition import Suppressed
 from holdfast.kernel.ids import derive
 from holdfast.towns import actions as act
+from holdfast.towns.draft import sort_number
 from holdfast.towns.limits import AGENTS_MAX, ATTEMPTS_MAX
 from holdfast.towns.rules.view import Findings, View, Waiting
 from holdfast.towns.state import Bead, Rig, in_order
 
-PRIORITIES: Final = ("0", "1", "2", "3")
 ASSIGN: Final = "beads.assign"
 CLOSED: Final = "the town is closed"
 DRAINING: Final = "the agents' host is going away"
@@ -127,9 +127,8 @@ def _blocked_by_failed(view: View) -> Findings:
 def _waiting(view: View, cooled: list[Bead]) -> Findings:
     """Count what waits for something of its own; those that cooled down wait for an agent."""
     over = [bead.id for bead in cooled]
-    for rig in sorted(view.state.rigs):
-        for place, rule, because in _WAITS:
-            yield from view.waiting(rule, because, (place, rig), over)
+    for place, rule, because in _WAITS:
+        yield from view.waiting(rule, because, (place,), over)
 
 
 # --------------------------------------------------------------------------------------- assign
@@ -143,27 +142,19 @@ class _Rig:
         self.idle = in_order(view.at("idle", "polecat", rig.id))
         self.busy = len(view.at("busy", rig.id))
         self.cooled = cooled
-        self.places = [("ready", rig.id, one) for one in PRIORITIES]
-        self.waiting = sum(len(view.at(*place)) for place in self.places)
         self.picked: set[str] = set()
         self.because = ""
         self.view = view
-        self._queue: list[Bead] | None = None
+        self._queue: list[tuple[int, str]] | None = None
 
-    def pop(self, most: int) -> Bead | None:
-        """Return the next bead, or None; at most `most` are asked for in all."""
+    def pop(self) -> Bead | None:
+        """Return the next bead, or None: by priority, then by age."""
         if self._queue is None:
-            self._queue = self._best(most)[::-1]
-        return self._queue.pop() if self._queue else None
-
-    def _best(self, most: int) -> list[Bead]:
-        table, best = self.view.state.beads, list(self.cooled)
-        for place in self.places:
-            at = self.view.at(*place)
-            if at and len(best) < most + len(self.cooled):
-                first = heapq.nsmallest(most, [(made, one) for one, made in at.items()])
-                best += [table[one] for _, one in first]
-        return sorted(best, key=lambda bead: (bead.priority, bead.created_ms, bead.id))[:most]
+            at = self.view.at("ready", self.rig.id)
+            self._queue = [(number, one) for one, number in at.items()]
+            self._queue += [(sort_number(bead), bead.id) for bead in self.cooled]
+            heapq.heapify(self._queue)
+        return self.view.state.beads[heapq.heappop(self._queue)[1]] if self._queue else None
 
     def cap(self, view: View) -> str:
         """Return why this rig gets no more agents, or an empty string."""
@@ -174,19 +165,21 @@ class _Rig:
 
 
 def _assign(view: View, cooled: list[Bead]) -> Findings:
+    slots, over = _slots(view)
+    because = withheld(view) or ("" if slots else over)
+    waiting = [one for one in sorted(view.state.rigs) if view.at("ready", one)]
+    if because:
+        for bead in cooled:
+            yield Suppressed(ASSIGN, because, f"b/{bead.id}")
+        for one in waiting:
+            yield from view.waiting(ASSIGN, because, ("ready", one))
+        return
+    names = sorted({*waiting, *(bead.rig for bead in cooled)})
     rigs = [
         _Rig(view, view.state.rigs[one], [bead for bead in cooled if bead.rig == one])
-        for one in sorted(view.state.rigs)
+        for one in names
     ]
-    rigs = [rig for rig in rigs if rig.waiting or rig.cooled]
-    if not rigs:
-        return
-    because = withheld(view)
-    if because:
-        for rig in rigs:
-            rig.because = because
-    else:
-        yield from _take_turns(view, rigs)
+    yield from _take_turns(view, rigs, slots, over)
     for rig in rigs:
         yield from _left(rig)
 
@@ -206,10 +199,9 @@ def _slots(view: View) -> tuple[int, str]:
     return max(slots, 0), because
 
 
-def _take_turns(view: View, rigs: list[_Rig]) -> Findings:
-    slots, over = _slots(view)
+def _take_turns(view: View, rigs: list[_Rig], slots: int, over: str) -> Findings:
     room = AGENTS_MAX - len(view.state.agents)
-    most, made = slots, 0
+    made = 0
     turns = [(rig.busy, rig.rig.id, rig) for rig in rigs]
     heapq.heapify(turns)
     while turns:
@@ -217,7 +209,7 @@ def _take_turns(view: View, rigs: list[_Rig]) -> Findings:
         rig.because = rig.cap(view) or (over if slots <= 0 else "")
         if rig.because:
             continue
-        bead = rig.pop(most)
+        bead = rig.pop()
         if bead is None:
             continue
         code = worn_out(view, bead)
@@ -261,5 +253,5 @@ def _left(rig: _Rig) -> Iterator[Waiting | Suppressed]:
     for bead in rig.cooled:
         if bead.id not in rig.picked:
             yield Suppressed(ASSIGN, rig.because or TOWN_CAP, f"b/{bead.id}")
-    for place in rig.places:
-        yield from rig.view.waiting(ASSIGN, rig.because or TOWN_CAP, place, rig.picked)
+    because = rig.because or TOWN_CAP
+    yield from rig.view.waiting(ASSIGN, because, ("ready", rig.rig.id), rig.picked)

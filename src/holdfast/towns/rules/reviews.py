@@ -24,6 +24,8 @@ def reviews(view: View) -> Findings:
     yield from _late(view)
     yield from _blocked_by_failed(view)
     for one in sorted(view.state.rigs):
+        if not view.at("requests", one):
+            continue
         rig = view.state.rigs[one]
         if view.town.config.code_review:
             yield from _pop(view, rig)
@@ -38,7 +40,7 @@ def reviews(view: View) -> Findings:
 
 def _waiting(view: View, rig: Rig) -> Findings:
     because = "it waits for work on its branch, or for its next try"
-    over = [bead.id for bead in _cooled(view)]
+    over = [bead.id for bead in _cooled(view)] if view.counts else []
     yield from view.waiting("reviews.wait", because, ("waiting-reviews", rig.id), over)
 
 

@@ -35,8 +35,8 @@ def _breaker(view: View) -> Findings:
     breaker, policy = view.town.breaker, view.policy
     seen = act.saw(view.state)
     since_ms = view.now_ms - policy.breaker_window_ms
-    failed = sum(at > since_ms for at in breaker.failures)
-    went_well = sum(at > since_ms for at in breaker.successes)
+    went_well = sum(at > since_ms for at in breaker.ends)
+    failed = sum(-at > since_ms for at in breaker.ends)
     if breaker.state == "closed":
         is_bad = failed >= policy.breaker_failures
         if is_bad and failed >= policy.breaker_share * (failed + went_well):

@@ -36,9 +36,13 @@ Findings: TypeAlias = Iterator[Found]
 class View:
     """One look of the rules at a town."""
 
-    __slots__ = ("_due", "now_ms", "number", "policy", "state")
+    __slots__ = ("_due", "counts", "now_ms", "number", "policy", "state")
 
-    def __init__(self, state: State, policy: Policy, now_ms: int, number: int) -> None:
+    def __init__(
+        self, state: State, policy: Policy, now_ms: int, number: int, *, counts: bool = True
+    ) -> None:
+        """Look at a state; without `counts`, what only waits is not counted."""
+        self.counts = counts
         self.state = state
         self.policy = policy
         self.now_ms = now_ms
@@ -68,6 +72,8 @@ class View:
         self, rule: str, because: str, place: tuple[str, ...], but: Iterable[str] = ()
     ) -> Iterator[Waiting]:
         """Yield that those at a place wait, where there are any."""
+        if not self.counts:
+            return
         at = self.at(*place)
         apart = frozenset(one for one in but if one in at)
         if len(at) > len(apart):
