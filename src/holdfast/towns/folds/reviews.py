@@ -125,7 +125,7 @@ def land_refused(state: State, e: events.LandRefused, at: At) -> Verdict[State]:
     if review.call != e.call or not (review.stage == "landing" or review.merging):
         return LATE
     if review.merging:
-        review = replace(review, merging=False, ready_since_ms=0)
+        review = replace(review, merging=False, ready_since_ms=0, looks=review.looks + 1)
         d.edit(bead, review=review, due_ms=0, span_ms=0)
     elif e.code == "moved":
         d.edit(bead, review=replace(review, stage="approved"), due_ms=0, span_ms=0)

@@ -273,6 +273,9 @@ def _merge(view: View, bead: Bead, review: Review) -> Found:
     delay_ms = view.town.config.auto_merge_delay_ms
     if delay_ms is None:
         return Suppressed("reviews.merge", "people merge it, as the town is set", f"b/{bead.id}")
+    if not review.ready_since_ms:
+        because = "it could not be merged, and its forge is asked again"
+        return Suppressed("reviews.merge", because, f"b/{bead.id}")
     if review.ready_since_ms + delay_ms > view.now_ms:
         because = "its pull request is ready, and is left to people for a while"
         return Suppressed("reviews.merge", because, f"b/{bead.id}")
