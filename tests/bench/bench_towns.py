@@ -11,6 +11,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from holdfast.towns import events
 from holdfast.towns.definition import KIND, TOWN
 from holdfast.towns.draft import build
 from holdfast.towns.policy import Policy
-from holdfast.towns.state import Agent, Bead, Config, Rig, State, Town, found
+from holdfast.towns.state import Agent, Bead, Config, NewBead, Rig, State, Town, found
 from tests.bench.figures import parser, percentiles, tell
 
 RIGS: Final = 10
@@ -83,7 +84,7 @@ def pending(state: State, chance: Random, count: int, serial: int) -> list[Pendi
     chance.shuffle(working)
     for agent in working[: count // 2]:
         said = {"agent": agent.id, "attempt": agent.attempt}
-        if chance.random() < 0.9:  # noqa: PLR2004
+        if chance.random() < 0.9:
             made.append(events.AgentDone(**said, branch=f"bead/{agent.hook}", commit="c"))
         else:
             made.append(events.AgentExited(**said, status="failed"))
@@ -97,7 +98,7 @@ def pending(state: State, chance: Random, count: int, serial: int) -> list[Pendi
             assert review is not None
             made.append(events.Landed(mr=one, call=review.call, commit="c"))
     while len(made) < count:
-        new = events.NewBead(id=f"n{serial}-{len(made)}", rig=f"r{chance.randrange(RIGS)}")
+        new = NewBead(id=f"n{serial}-{len(made)}", rig=f"r{chance.randrange(RIGS)}")
         made.append(events.BeadCreated(bead=new, by="bench"))
     return [
         Pending(
@@ -128,20 +129,16 @@ def measure_ticks(ticks: int) -> dict[str, Any]:
         now_ms += STEP_MS
         rows = pending(folded.state, chance, 100, serial)
         number = folded.number + 1
-        result, wall_ms, own_ms = timed(
-            lambda rows=rows, now_ms=now_ms, number=number, folded=folded: tick(
-                TOWN, POLICY, folded, rows, now_ms, number
-            )
-        )
+        made = partial(tick, TOWN, POLICY, folded, rows, now_ms, number)
+        result, wall_ms, own_ms = timed(made)
         assert not result.notes, result.notes[:3]
         busy.append(wall_ms)
         own.append(own_ms)
         decided += len(result.decisions)
         folded = settle(result.after, now_ms)
     for _ in range(200):
-        result, _wall_ms, own_ms = timed(
-            lambda folded=folded, now_ms=now_ms: tick(TOWN, POLICY, folded, (), now_ms, 1)
-        )
+        made = partial(tick, TOWN, POLICY, folded, (), now_ms, 1)
+        result, _wall_ms, own_ms = timed(made)
         assert result.silent
         idle.append(own_ms)
     gc.unfreeze()
@@ -167,7 +164,7 @@ def measure_dry_run() -> dict[str, Any]:
     own = []
     for _ in range(10):
         ahead, _wall_ms, own_ms = timed(
-            lambda: dry_run(kind, folded, rows, now_ms=now_ms, until="drained")
+            partial(dry_run, kind, folded, rows, now_ms=now_ms, until="drained")
         )
         taken = [one for step in ahead.steps for one in step.inputs]
         assert len(taken) == len(rows)
@@ -223,7 +220,7 @@ def main() -> None:
     if asked.events:
         figures |= measure_replay(asked.events)
     tell("towns", figures, as_json=asked.json)
-    if figures["tick of 100 events, processor ms"]["p99"] > 10:  # noqa: PLR2004
+    if figures["tick of 100 events, processor ms"]["p99"] > 10:
         sys.exit(1)
 
 

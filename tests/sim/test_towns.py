@@ -12,13 +12,14 @@ import pytest
 
 from holdfast.actors.tick import tick
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
+from holdfast.sim.town_life import run_seed
 from holdfast.sim.town_world import Chances, TownWorld
-from holdfast.sim.towns import TownLoop, decisions_of, repeat, run_seed
+from holdfast.sim.towns import TownLoop, decisions_of, repeat
 from holdfast.towns import events
 from holdfast.towns.definition import TOWN
 from holdfast.towns.limits import ATTEMPTS_MAX
 from holdfast.towns.policy import Policy
-from holdfast.towns.state import TERMINAL, Config, found
+from holdfast.towns.state import TERMINAL, Config, NewBead, found
 from tests.support.slices import slice_of
 
 SEEDS = range(slice_of(10_000, here=8))
@@ -34,7 +35,7 @@ def town_of(chances: Chances | None = None, beads: int = 10, **config: Any) -> T
     loop.accept(events.TownCreated(account="acme", name="t", by="ann", config=Config(**fields)))
     loop.accept(events.RigAdded(rig="r", name="r"))
     for number in range(beads):
-        new = events.NewBead(id=f"b{number}", rig="r")
+        new = NewBead(id=f"b{number}", rig="r")
         loop.accept(events.BeadCreated(bead=new, by="ann"))
     return loop
 
@@ -211,7 +212,7 @@ def test_properties_hold_over_seeds() -> None:
 
 DIGESTS = """
 import sys
-from holdfast.sim.towns import run_seed
+from holdfast.sim.town_life import run_seed
 print([run_seed(int(seed)).digest for seed in sys.argv[1:]])
 """
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from holdfast.actors.definition import SELF, At, Effect, Work
 from holdfast.kernel.ids import derive
-from holdfast.towns import events, ports
+from holdfast.towns import events, intents, ports
 from holdfast.towns.limits import (
     GATES_VALID_MS,
     LAND_VALID_MS,
@@ -20,7 +20,7 @@ from holdfast.towns.limits import (
     STOP_VALID_MS,
 )
 from holdfast.towns.policy import Policy, cooldown_ms, doubled_ms
-from holdfast.towns.state import Agent, Bead, Nudge, Purpose, Review, Role, Severity, State
+from holdfast.towns.state import Agent, Bead, NewBead, Nudge, Purpose, Review, Role, Severity, State
 
 HOSTS: Final = "town-hosts"
 FORGES: Final = "town-forges"
@@ -244,7 +244,7 @@ def _dispatch(state: State, action: Dispatch, policy: Policy, at: At) -> Work:
     if action.create:
         name = f"{action.role.capitalize()}-{len(state.agents) + 1}"
         made = (events.AgentAdded(agent=action.agent, role=action.role, rig=action.rig, name=name),)
-    intent = events.Dispatched(
+    intent = intents.Dispatched(
         bead=bead.id,
         agent=action.agent,
         attempt=attempt,
@@ -342,7 +342,7 @@ def _about_agent(state: State, action: Any, policy: Policy, at: At) -> Work:
     agent = state.agents.get(action.agent)
     match action:
         case Recover(attempt=attempt, bead=bead, code=code, charged=charged):
-            lost = events.AttemptFailed(
+            lost = intents.AttemptFailed(
                 agent=action.agent, attempt=attempt, bead=bead, code=code, charged=charged
             )
             effects = () if agent is None or agent.attempt != attempt else (_stop(agent, at),)
@@ -356,14 +356,14 @@ def _about_agent(state: State, action: Any, policy: Policy, at: At) -> Work:
     assert agent is not None
     match action:
         case Release(repair=repair):
-            freed = events.AgentReleased(agent.id, repair)
+            freed = intents.AgentReleased(agent.id, repair)
             return Work(intents=(freed,), effects=(_stop(agent, at),))
         case Stall():
-            stalled = events.AgentStalled(agent=agent.id, release_ms=policy.stalled_ms)
+            stalled = intents.AgentStalled(agent=agent.id, release_ms=policy.stalled_ms)
             work = Work(intents=(stalled,), effects=(_stop(agent, at),))
             return _both(work, _asked(state, "stuck_agent", f"a/{agent.id}", at, "high"))
         case Poke(level=level):
-            handled = Work(intents=(events.InactivityHandled(agent.id, level),))
+            handled = Work(intents=(intents.InactivityHandled(agent.id, level),))
             fresh = Nudge(id=f"nudge-{derive(at.event)[:16]}", agent=agent.id, level=level)
             work = _both(handled, _nudge(agent, fresh, policy, at))
             if level == 1:
@@ -399,7 +399,7 @@ def _mail(message: Bead, agent: Agent, policy: Policy, at: At) -> Work:
         host=agent.host,
     )
     effect = _effect(HOSTS, _lane(agent.id), body, at.now_ms + SEND_VALID_MS, agent.epoch)
-    tried = events.MailTried(message.id, policy.mail_again_ms)
+    tried = intents.MailTried(message.id, policy.mail_again_ms)
     return Work(intents=(tried,), effects=(effect,))
 
 
@@ -412,25 +412,25 @@ def _about_review(state: State, action: Any, policy: Policy, at: At) -> Work:
     assert review is not None
     match action:
         case SkipReview():
-            return Work(intents=(events.ReviewSkipped(bead.id),))
+            return Work(intents=(intents.ReviewSkipped(bead.id),))
         case FailReview(code=code):
-            return Work(intents=(events.ReviewFailed(bead.id, code),))
+            return Work(intents=(intents.ReviewFailed(bead.id, code),))
         case RepeatCall(tell=tell):
-            again = Work(intents=(events.CallRepeated(bead.id),))
+            again = Work(intents=(intents.CallRepeated(bead.id),))
             return (
                 _both(again, _asked(state, "no_answer", f"b/{bead.id}", at, "high"))
                 if (tell)
                 else again
             )
         case SendBack(purpose=purpose):
-            new = events.NewBead(
+            new = NewBead(
                 id=f"fix-{derive(at.event)[:16]}",
                 rig=bead.rig,
                 content=review.content or bead.content,
                 priority=max(bead.priority - 1, 0),
                 purpose=purpose,
             )
-            return Work(intents=(events.SentBack(mr=bead.id, bead=new),))
+            return Work(intents=(intents.SentBack(mr=bead.id, bead=new),))
         case RunGates():
             return _gates(state, bead, review, policy, at)
         case _:
@@ -443,7 +443,7 @@ def _again_ms(review: Review, policy: Policy) -> int:
 
 def _gates(state: State, bead: Bead, review: Review, policy: Policy, at: At) -> Work:
     call, again_ms = review.call + 1, _again_ms(review, policy)
-    asked = events.GatesAsked(bead.id, call, policy.gates_ms, again_ms)
+    asked = intents.GatesAsked(bead.id, call, policy.gates_ms, again_ms)
     body = ports.GatesCall(
         mr=bead.id,
         call=call,
@@ -459,7 +459,7 @@ def _gates(state: State, bead: Bead, review: Review, policy: Policy, at: At) -> 
 
 def _land(bead: Bead, review: Review, policy: Policy, at: At) -> Work:
     call, again_ms = review.call + 1, _again_ms(review, policy)
-    asked = events.LandAsked(bead.id, call, policy.land_ms, again_ms)
+    asked = intents.LandAsked(bead.id, call, policy.land_ms, again_ms)
     body: ports.Body
     if review.stage == "polling":
         body = ports.MergeCall(mr=bead.id, call=call, rig=bead.rig, pr_url=review.pr_url)
@@ -484,25 +484,25 @@ def _about_work(state: State, action: Any, policy: Policy, at: At) -> Work:
     key = f"b/{bead.id}"
     match action:
         case FailBead(code=code):
-            failed = Work(intents=(events.BeadFailed(bead.id, code),))
+            failed = Work(intents=(intents.BeadFailed(bead.id, code),))
             return _both(failed, _asked(state, "bead_failed", key, at, "high"))
         case EndConvoy(code=code):
-            ended = Work(intents=(events.ConvoyEnded(bead.id, code),))
+            ended = Work(intents=(intents.ConvoyEnded(bead.id, code),))
             return _both(ended, _asked(state, "convoy_failed", key, at, "high")) if code else ended
         case AskAboutConvoy():
-            waits = Work(intents=(events.ConvoyWaits(bead.id),))
+            waits = Work(intents=(intents.ConvoyWaits(bead.id),))
             return _both(waits, _asked(state, "convoy_waits", key, at, "high"))
         case CreateLanding(rig=rig):
             assert bead.convoy_of is not None
             wait_ms = doubled_ms(
                 policy.landing_first_ms, policy.landing_cap_ms, bead.convoy_of.landings + 1
             )
-            made = events.LandingCreated(
+            made = intents.LandingCreated(
                 convoy=bead.id, mr=f"mr-{derive(at.event)[:16]}", rig=rig, cooldown_ms=wait_ms
             )
             return Work(intents=(made,))
         case Bump(severity=severity, next_ms=next_ms, tell=tell):
-            bumped = events.EscalationBumped(bead.id, severity, next_ms)
+            bumped = intents.EscalationBumped(bead.id, severity, next_ms)
             notice = (_notice("escalation_waits", key, at, severity),) if tell else ()
             return Work(intents=(bumped,), effects=notice)
         case other:
@@ -516,26 +516,26 @@ def _about_town(action: Any, at: At) -> Work:
     match action:
         case OpenBreaker(until_ms=until_ms, tell=tell):
             notice = (_notice("breaker_opened", SELF, at, "critical"),) if tell else ()
-            return Work(intents=(events.BreakerOpened(until_ms),), effects=notice)
+            return Work(intents=(intents.BreakerOpened(until_ms),), effects=notice)
         case HalfOpenBreaker():
-            return Work(intents=(events.BreakerHalfOpened(),))
+            return Work(intents=(intents.BreakerHalfOpened(),))
         case CloseBreaker():
             closed = (_notice("breaker_closed", SELF, at),)
-            return Work(intents=(events.BreakerClosed(),), effects=closed)
+            return Work(intents=(intents.BreakerClosed(),), effects=closed)
         case ChangeBudget(exhausted=exhausted):
             code = "budget_exhausted" if exhausted else "budget_restored"
             notice = (_notice(code, SELF, at, "high"),)
-            return Work(intents=(events.BudgetChanged(exhausted),), effects=notice)
+            return Work(intents=(intents.BudgetChanged(exhausted),), effects=notice)
         case EndDrain():
             return Work(intents=(events.DrainEnded(),))
         case Retire(keys=keys):
-            return Work(intents=(events.Retired(keys),))
+            return Work(intents=(intents.Retired(keys),))
         case Alert(number=number, about=about):
-            alerted = (events.ViolationAlerted(number, about),)
+            alerted = (intents.ViolationAlerted(number, about),)
             return Work(
                 intents=alerted, effects=(_notice(f"invariant_{number}", about, at, "critical"),)
             )
         case AwaitViolation(number=number, about=about, after_ms=after_ms):
-            return Work(intents=(events.ViolationWaits(number, about, after_ms),))
+            return Work(intents=(intents.ViolationWaits(number, about, after_ms),))
         case other:
             raise TypeError(f"a town does not know {type(other).__name__}")

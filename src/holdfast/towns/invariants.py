@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from holdfast.actors.definition import Invariant
 from holdfast.actors.record import Note
-from holdfast.towns import events
+from holdfast.towns import events, intents
 from holdfast.towns.draft import statuses
 from holdfast.towns.limits import ATTEMPTS_MAX
 from holdfast.towns.state import TERMINAL, Agent, Bead, State, found, live_reviews
@@ -138,17 +138,13 @@ def _start_ends(_state: State, agent: Agent) -> str | None:
     return None
 
 
-def _not_while_draining(state: State, agent: Agent) -> str | None:
-    town = state.town
-    if town.drain_nonce and agent.dispatched_ms > town.drain_since_ms:
-        return "it was started while its host was going away"
-    return None
+def _not_while_draining(_state: State, agent: Agent) -> str | None:
+    return "it was started while its host was going away" if agent.hook and agent.drain else None
 
 
-def _not_while_held(state: State, bead: Bead) -> str | None:
-    agent = state.agents.get(bead.assignee) if bead.held and bead.attempt else None
-    if agent is not None and agent.dispatched_ms == bead.updated_ms:
-        return "it was handed out while it was held back"
+def _not_while_held(_state: State, bead: Bead) -> str | None:
+    if bead.attempt and (bead.staged or (bead.type == "issue" and bead.blockers)):
+        return "somebody works on it, and it waits for others"
     return None
 
 
@@ -183,7 +179,7 @@ INVARIANTS: Final[tuple[Invariant[State], ...]] = (
     _of_bead(11, "No bead is tried more often than may be.", _bounded),
     _of_bead(13, "Every call has an end.", _call_ends),
     _of_agent(13, "Every start has an end.", _start_ends),
-    _of_bead(14, "Nothing is handed out while it is held back.", _not_while_held),
+    _of_bead(14, "Nobody works on what waits for others.", _not_while_held),
     _of_agent(14, "Nothing is handed out while the town drains.", _not_while_draining),
 )
 
@@ -208,10 +204,10 @@ def noticed(
         known: Any = state.violations.get(f"{note.number}:{note.entity}")
         if note.number and (known is None or known.status != "open" or known.text != note.text):
             made.append(
-                events.ViolationOpened(number=note.number, entity=note.entity, text=note.text)
+                intents.ViolationOpened(number=note.number, entity=note.entity, text=note.text)
             )
     for one in sorted(found(state, "violations")):
         known = state.violations[one]
         if not is_broken(state, known.number, known.entity):
-            made.append(events.ViolationResolved(known.number, known.entity))
+            made.append(intents.ViolationResolved(known.number, known.entity))
     return tuple(made)

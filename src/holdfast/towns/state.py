@@ -109,7 +109,8 @@ class Agent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A worker. `epoch` counts its attempts; `attempt` is the one under way.
 
     `inactive` is the level (1 to 3) of its silence about work, `handled` the one that the rules
-    answered. `release` says that its bead ended without it. `due_ms` is when the rules look at it.
+    answered. `release` says that its bead ended without it. `drain` is the nonce of a drain during
+    which it was started, which must not be. `due_ms` is when the rules look at it.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Agent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     handled: int = 0
     tools: bool = False
     release: bool = False
+    drain: str = ""
     dispatched_ms: int = 0
     since_ms: int = 0
     nudged_ms: int = 0
@@ -256,6 +258,18 @@ class Bead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     review: Review | None = None
     convoy_of: Convoy | None = None
     escalation: Escalation | None = None
+
+
+class NewBead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An issue to be made. `content` is the id of its title and text."""
+
+    id: str
+    rig: str
+    content: str = ""
+    priority: int = 2
+    purpose: Purpose = "work"
+    blocked_by: tuple[str, ...] = ()
+    held: bool = False
 
 
 class Nudge(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

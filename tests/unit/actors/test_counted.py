@@ -11,7 +11,16 @@ from holdfast.actors.kinds import make_kind
 from holdfast.actors.record import Note
 from holdfast.actors.rehearse import explain
 from holdfast.actors.tick import full_digest
-from tests.support.toys.lamp import LAMP, BulbAdded, Event, GridSeen, Lamp, Made, Policy, encode_event
+from tests.support.toys.lamp import (
+    LAMP,
+    BulbAdded,
+    Event,
+    GridSeen,
+    Lamp,
+    Made,
+    Policy,
+    encode_event,
+)
 from tests.unit.actors.histories import live, rows
 
 BEGUN: Sequence[Event] = (Made("sun"), BulbAdded("a"))

@@ -14,7 +14,7 @@ from holdfast.kernel.outcome import Outcome
 from holdfast.towns import events, ports
 from holdfast.towns.definition import KIND, TOWN
 from holdfast.towns.policy import Policy
-from holdfast.towns.state import Agent, Bead, Config, State, found
+from holdfast.towns.state import Agent, Bead, Config, NewBead, State, found
 
 NOW_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
@@ -121,7 +121,7 @@ class Town:
 
     def sling(self, *beads: str, **fields: Any) -> None:
         for one in beads:
-            new = events.NewBead(id=one, rig="r", **fields)
+            new = NewBead(id=one, rig="r", **fields)
             self.do(events.BeadCreated(bead=new, by="ann"))
 
     def start_of(self, bead: str) -> ports.StartCall:

@@ -12,6 +12,7 @@ from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.towns import events, ports
 from holdfast.towns.limits import ATTEMPTS_MAX
 from holdfast.towns.policy import EARLIER, Policy
+from holdfast.towns.state import NewBead
 from tests.unit.towns.rig import HOUR_MS, MINUTE_MS, Town
 
 
@@ -41,9 +42,9 @@ def test_priority_goes_before_age() -> None:
     town.sling("old")
     town.wait(MINUTE_MS)
     town.sling("urgent", priority=0)
-    assert town.held("urgent") == town.held("old") == {
-        "the town has as many agents at work as it may"
-    }
+    assert (
+        town.held("urgent") == town.held("old") == {"the town has as many agents at work as it may"}
+    )
     town.fail("busy")
     assert town.bead("urgent").status == "in_progress"
     assert town.bead("old").status == "open"
@@ -57,7 +58,7 @@ def test_priority_goes_before_age() -> None:
         ({"polecats_max": 2}, "as many polecats work as may"),
     ],
 )
-def test_caps_of_town_rig_and_role(config: dict[str, int], because: str) -> None:
+def test_caps_of_town_rig_and_role(config: dict[str, Any], because: str) -> None:
     town = Town(**config)
     town.sling("b1", "b2", "b3")
     assert [town.bead(one).status for one in ("b1", "b2", "b3")] == [
@@ -70,8 +71,8 @@ def test_rigs_take_turns() -> None:
     town = Town(town_agents_max=4)
     town.do(events.RigAdded(rig="s", name="s"), events.DrainStarted("n", town.now_ms + HOUR_MS))
     town.sling(*(f"b{number}" for number in range(10)))
-    town.do(events.BeadCreated(bead=events.NewBead(id="s1", rig="s")),
-            events.BeadCreated(bead=events.NewBead(id="s2", rig="s")))  # fmt: skip
+    town.do(events.BeadCreated(bead=NewBead(id="s1", rig="s")),
+            events.BeadCreated(bead=NewBead(id="s2", rig="s")))  # fmt: skip
     town.do(events.DrainEnded("n"))
     working = [agent for agent in town.state.agents.values() if agent.status == "working"]
     assert sorted(agent.rig for agent in working) == ["r", "r", "s", "s"]
@@ -129,9 +130,7 @@ def test_a_start_that_the_rig_prevents_counts_against_the_bead(code: str) -> Non
         (Permanent("bug", ""), 1, "TownStartDoubted"),
     ],
 )
-def test_only_what_is_certain_is_a_refusal(
-    outcome: Outcome[Any], attempt: int, event: str
-) -> None:
+def test_only_what_is_certain_is_a_refusal(outcome: Outcome[Any], attempt: int, event: str) -> None:
     from holdfast.towns.definition import TOWN  # noqa: PLC0415  the definition under test
 
     town = Town()

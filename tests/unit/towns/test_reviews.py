@@ -8,10 +8,10 @@ import pytest
 
 from holdfast.actors.definition import EffectCall, ProbeAnswer
 from holdfast.kernel.outcome import Conflict, Ok, Permanent, Retryable
-from holdfast.towns import events, ports
+from holdfast.towns import events, intents, ports
 from holdfast.towns.definition import TOWN, probes
 from holdfast.towns.limits import UNREADABLE_MS
-from holdfast.towns.state import PullRequest, found
+from holdfast.towns.state import NewBead, PullRequest, found
 from tests.unit.towns.rig import HOUR_MS, MINUTE_MS, Town
 
 READY = PullRequest(commit="c2")
@@ -94,7 +94,9 @@ def test_what_is_sent_back_too_often_is_given_up() -> None:
     for _ in range(town.policy.reworks_max):
         start = town.start_of(mr)
         town.do(events.ChangesRequested(agent=start.agent, attempt=start.attempt))
-        fix = next(one for one in town.state.beads.values() if one.source == mr and not one.ended_ms)
+        fix = next(
+            one for one in town.state.beads.values() if one.source == mr and not one.ended_ms
+        )
         town.finish(fix.id)
     start = town.start_of(mr)
     town.do(events.ChangesRequested(agent=start.agent, attempt=start.attempt))
@@ -300,13 +302,13 @@ def test_a_pull_request_of_others_is_watched_and_never_reviewed() -> None:
 # --------------------------------------------------------------------------------------- convoys
 
 
-def convoy(town: Town, *beads: events.NewBead, **fields: Any) -> list[Any]:
+def convoy(town: Town, *beads: NewBead, **fields: Any) -> list[Any]:
     made = events.ConvoyCreated(convoy="cv", beads=beads, branch="convoy/x/1/head", **fields)
     return town.do(made)
 
 
-def new(one: str, *blocked_by: str) -> events.NewBead:
-    return events.NewBead(id=one, rig="r", blocked_by=blocked_by)
+def new(one: str, *blocked_by: str) -> NewBead:
+    return NewBead(id=one, rig="r", blocked_by=blocked_by)
 
 
 def land(town: Town, bead: str) -> None:
@@ -358,9 +360,7 @@ def test_review_and_merge_needs_no_landing() -> None:
         ((), "convoy_size"),
     ],
 )
-def test_a_convoy_that_cannot_be_is_refused_whole(
-    beads: tuple[events.NewBead, ...], code: str
-) -> None:
+def test_a_convoy_that_cannot_be_is_refused_whole(beads: tuple[NewBead, ...], code: str) -> None:
     town = Town()
     (stamp,) = convoy(town, *beads)
     assert (stamp.outcome, stamp.code) == ("refused", code)
@@ -407,11 +407,11 @@ def test_a_landing_that_fails_is_tried_five_times() -> None:
     land(town, "a")
     waits = []
     for _ in range(town.policy.landings_max - 1):
-        town.do(events.ReviewFailed(town.mr_of("cv"), "x"))
+        town.do(intents.ReviewFailed(town.mr_of("cv"), "x"))
         waits.append(town.bead("cv").due_ms - town.now_ms)
         town.wait(waits[-1])
     assert waits == [60_000, 120_000, 240_000, 480_000]
-    town.do(events.ReviewFailed(town.mr_of("cv"), "x"))
+    town.do(intents.ReviewFailed(town.mr_of("cv"), "x"))
     assert (town.bead("cv").status, town.bead("cv").failure) == ("failed", "landing_exhausted")
 
 

@@ -16,20 +16,20 @@ from holdfast.actors.rehearse import dry_run, explain
 from holdfast.actors.tick import begin, tick
 from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Permanent
-from holdfast.towns import events, ports
+from holdfast.towns import events, intents, ports
 from holdfast.towns.apply import apply
 from holdfast.towns.definition import KIND, TOWN
 from holdfast.towns.draft import TRANSITIONS, Draft, build, statuses
 from holdfast.towns.limits import BEAD_KEPT_MS
 from holdfast.towns.policy import Policy
-from holdfast.towns.state import TERMINAL, Agent, Bead, keys
+from holdfast.towns.state import TERMINAL, Agent, Bead, NewBead, keys
 from holdfast.towns.views import views
 from tests.unit.towns.rig import HOUR_MS, MINUTE_MS, NOW_MS, Town
 
 DAY_MS = 24 * HOUR_MS
 
 
-# -------------------------------------------------------------------------------------- breaker
+# ---------------------------------------------------------------------------- the breaker
 
 
 def broken_host(count: int = 25, **config: Any) -> Town:
@@ -45,6 +45,10 @@ def refuse_all(town: Town) -> None:
         town.answer(calls[0], Permanent("host_full", "no room"))
 
 
+def breaker(town: Town) -> str:
+    return town.state.town.breaker.state
+
+
 def notices(town: Town, code: str) -> int:
     return sum(call.body.code == code for call in town.calls_of(ports.NoticeCall))
 
@@ -54,9 +58,9 @@ def test_twenty_failures_cut_dispatching_off_and_are_told_once() -> None:
     town.sling(*(f"b{number}" for number in range(25)))
     for number in range(19):
         town.answer(town.calls_of(ports.StartCall)[0], Permanent("host_full", ""))
-        assert town.state.town.breaker.state == "closed", number
+        assert breaker(town) == "closed", number
     town.answer(town.calls_of(ports.StartCall)[0], Permanent("host_full", ""))
-    assert town.state.town.breaker.state == "open"
+    assert breaker(town) == "open"
     assert notices(town, "breaker_opened") == 1
     town.sling("late")
     assert town.held("late") == {"too many attempts failed lately"}
@@ -69,7 +73,7 @@ def test_healthy_work_beside_failures_does_not_open_it() -> None:
         town.finish(f"good{number}")
     town.sling(*(f"b{number}" for number in range(20)))
     refuse_all(town)
-    assert town.state.town.breaker.state == "closed"
+    assert breaker(town) == "closed"
 
 
 def test_failures_of_long_ago_do_not_count() -> None:
@@ -79,20 +83,20 @@ def test_failures_of_long_ago_do_not_count() -> None:
     town.wait(town.policy.breaker_window_ms)
     town.sling("one")
     refuse_all(town)
-    assert town.state.town.breaker.state == "closed"
+    assert breaker(town) == "closed"
 
 
 def test_half_open_lets_one_attempt_through() -> None:
     town = broken_host()
     town.wait(town.policy.breaker_first_ms)
-    assert town.state.town.breaker.state == "half_open"
+    assert breaker(town) == "half_open"
     assert len(town.calls_of(ports.StartCall)) == 1
     refuse_all(town)
-    assert town.state.town.breaker.state == "open"
+    assert breaker(town) == "open"
     assert notices(town, "breaker_opened") == 1
     town.wait(2 * town.policy.breaker_first_ms)
     town.heard(town.call(ports.StartCall).body.bead)
-    assert town.state.town.breaker.state == "closed"
+    assert breaker(town) == "closed"
     assert notices(town, "breaker_closed") == 1
     working = [one for one in town.state.beads.values() if one.status == "in_progress"]
     assert len(working) == 25
@@ -107,7 +111,9 @@ def test_money_of_a_day_and_of_a_bead() -> None:
     start = town.start_of("b1")
     said: dict[str, Any] = {"agent": start.agent, "attempt": start.attempt}
     town.do(events.CostReported(**said, microdollars=60))
-    town.do(events.CostReported(**said, microdollars=60), events.CostReported(**said, microdollars=5))
+    town.do(
+        events.CostReported(**said, microdollars=60), events.CostReported(**said, microdollars=5)
+    )
     assert (town.state.town.spent, town.bead("b1").cost) == (60, 60)
     town.sling("b2")
     assert town.bead("b2").status == "in_progress"
@@ -226,7 +232,7 @@ def test_a_closed_town_stops_who_works_and_begins_nothing() -> None:
     town.do(events.TownClosed("ann"))
     assert len(town.calls_of(ports.StopCall)) == 1
     assert all(bead.status in TERMINAL for bead in town.state.beads.values())
-    (stamp,) = town.do(events.BeadCreated(bead=events.NewBead(id="b2", rig="r")))
+    (stamp,) = town.do(events.BeadCreated(bead=NewBead(id="b2", rig="r")))
     assert stamp.code == "town_closed"
     town.wait(10 * DAY_MS)
     assert len(town.state.beads) == 0
@@ -241,7 +247,11 @@ def broken_town(config: dict[str, Any] | None = None, count: int = 1) -> Town:
     town = Town(**(config or {}))
     agents = [
         Agent(
-            id=f"x{number}", role="polecat", rig="r", status="working", contact="heard",
+            id=f"x{number}",
+            role="polecat",
+            rig="r",
+            status="working",
+            contact="heard",
             attempt="old",
         )
         for number in range(count)
@@ -291,7 +301,7 @@ def test_a_violation_that_comes_again_is_announced_again() -> None:
     assert violation.status == "resolved"
     assert town.rules().count("invariants.alert") == 1
     at = At(town.now_ms, 99, EventId("e"))
-    again = events.ViolationOpened(number=7, entity="a/x0", text="again")
+    again = intents.ViolationOpened(number=7, entity="a/x0", text="again")
     verdict: Any = apply(town.state, again, at)
     reopened = verdict.state.violations[violation.id]
     assert (reopened.status, reopened.opened, reopened.alerted) == ("open", 2, False)
@@ -312,7 +322,7 @@ def test_one_that_may_pass_by_itself_is_announced_after_its_grace() -> None:
     draft = Draft(town.state, town.now_ms)
     draft.put(bead)
     state = draft.close().state
-    opened = events.ViolationOpened(number=4, entity="b/b9", text="no request")
+    opened = intents.ViolationOpened(number=4, entity="b/b9", text="no request")
     verdict: Any = apply(state, opened, at)
     plan = TOWN.reconcile(verdict.state, Policy(), town.now_ms, 1)
     assert [action.rule for action in plan.actions] == ["invariants.wait"]
@@ -388,9 +398,12 @@ def test_an_explanation_names_what_a_plan_only_counts() -> None:
     town.sling("b1", "b2", "b3")
     kind = make_kind(TOWN, town.policy)
     result = town.tick([])
-    assert Counter({one.because: one.count for one in result.withheld})[
-        "the town has as many agents at work as it may"
-    ] == 2
+    assert (
+        Counter({one.because: one.count for one in result.withheld})[
+            "the town has as many agents at work as it may"
+        ]
+        == 2
+    )
     said = explain(kind, town.folded, "b/b2", now_ms=town.now_ms)
     assert [one.because for one in said.suppressed] == [
         "the town has as many agents at work as it may"
@@ -399,7 +412,7 @@ def test_an_explanation_names_what_a_plan_only_counts() -> None:
 
 def test_a_dry_run_with_a_torn_event_is_the_next_tick() -> None:
     town = Town()
-    rows = town.rows(events.BeadCreated(bead=events.NewBead(id="b1", rig="r")))
+    rows = town.rows(events.BeadCreated(bead=NewBead(id="b1", rig="r")))
     torn = [replace(rows[0], id=EventId("torn"), body=b'{"type":"Nope"'), *rows]
     kind = make_kind(TOWN, town.policy)
     ahead = dry_run(kind, town.folded, torn, now_ms=town.now_ms).steps[0]

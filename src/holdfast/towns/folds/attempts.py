@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
 from holdfast.kernel.ids import derive
-from holdfast.towns import events
+from holdfast.towns import events, intents
 from holdfast.towns.draft import Draft
 from holdfast.towns.limits import AGENT_KEPT_MS, KEPT_ROUND_MS, RECENT_MAX
 from holdfast.towns.state import FIXES, Agent, Bead, Review, State
@@ -93,12 +93,14 @@ def _fail(d: Draft, agent: Agent | None, bead: Bead | None, code: str, *, charge
 # ------------------------------------------------------------------------------------- starting
 
 
-def dispatched(state: State, e: events.Dispatched, at: At) -> Verdict[State]:
+def dispatched(state: State, e: intents.Dispatched, at: At) -> Verdict[State]:
     """Put an agent to work on a bead."""
     d = Draft(state, at.now_ms)
     bead, agent = d.bead(e.bead), d.agent(e.agent)
     if bead is None or agent is None or bead.status != "open":
         return Refused("not_open", f"bead {e.bead} or agent {e.agent} cannot be dispatched")
+    if bead.held or bead.staged or bead.blockers:
+        return Refused("not_ready", f"bead {e.bead} is held back, or waits for others")
     changes: dict[str, Any] = {}
     if bead.review is not None:
         changes["review"] = replace(bead.review, stage="reviewing")
@@ -122,6 +124,7 @@ def dispatched(state: State, e: events.Dispatched, at: At) -> Verdict[State]:
             attempt=e.attempt,
             epoch=agent.epoch + 1,
             contact="unheard",
+            drain=d.town.drain_nonce,
             dispatched_ms=d.now_ms,
             since_ms=d.now_ms,
             cost=0,
@@ -356,7 +359,7 @@ def exited(state: State, e: events.AgentExited, at: At) -> Verdict[State]:
 # -------------------------------------------------------------------------------------- intents
 
 
-def attempt_failed(state: State, e: events.AttemptFailed, at: At) -> Verdict[State]:
+def attempt_failed(state: State, e: intents.AttemptFailed, at: At) -> Verdict[State]:
     """Give an attempt up."""
     d = Draft(state, at.now_ms)
     agent, bead = _agent_on(d, e.agent, e.attempt), _bead_of(d, e.attempt)
@@ -366,7 +369,7 @@ def attempt_failed(state: State, e: events.AttemptFailed, at: At) -> Verdict[Sta
     return d.close()
 
 
-def released(state: State, e: events.AgentReleased, at: At) -> Verdict[State]:
+def released(state: State, e: intents.AgentReleased, at: At) -> Verdict[State]:
     """Take an agent from a bead that ended, or from work without one."""
     d = Draft(state, at.now_ms)
     agent = d.agent(e.agent)
@@ -381,7 +384,7 @@ def released(state: State, e: events.AgentReleased, at: At) -> Verdict[State]:
     return d.close()
 
 
-def stalled(state: State, e: events.AgentStalled, at: At) -> Verdict[State]:
+def stalled(state: State, e: intents.AgentStalled, at: At) -> Verdict[State]:
     """Set a stopped agent aside until somebody looked, or for a while."""
     d = Draft(state, at.now_ms)
     agent = d.agent(e.agent)
@@ -393,7 +396,7 @@ def stalled(state: State, e: events.AgentStalled, at: At) -> Verdict[State]:
 
 
 def inactivity_handled(
-    state: State, e: events.InactivityHandled, at: At
+    state: State, e: intents.InactivityHandled, at: At
 ) -> Applied[State] | Ignored:
     """Note that the rules answered a level of inactivity."""
     d = Draft(state, at.now_ms)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import At, Ignored, Refused, Verdict
-from holdfast.towns import events
+from holdfast.towns import events, intents
 from holdfast.towns.draft import Draft
 from holdfast.towns.folds.attempts import give_back
 from holdfast.towns.folds.ends import merged, rejected
@@ -34,7 +34,7 @@ def _live(d: Draft, one: str) -> tuple[Bead, Review] | None:
 # ------------------------------------------------------------------------------ gates and landing
 
 
-def skipped(state: State, e: events.ReviewSkipped, at: At) -> Verdict[State]:
+def skipped(state: State, e: intents.ReviewSkipped, at: At) -> Verdict[State]:
     """Let a merge request go on without a review."""
     d = Draft(state, at.now_ms)
     found = _live(d, e.mr)
@@ -46,7 +46,7 @@ def skipped(state: State, e: events.ReviewSkipped, at: At) -> Verdict[State]:
     return d.close()
 
 
-def reopened(state: State, e: events.ReviewReopened, at: At) -> Verdict[State]:
+def reopened(state: State, e: intents.ReviewReopened, at: At) -> Verdict[State]:
     """Queue a merge request again."""
     d = Draft(state, at.now_ms)
     found = _live(d, e.mr)
@@ -56,7 +56,7 @@ def reopened(state: State, e: events.ReviewReopened, at: At) -> Verdict[State]:
     return d.close()
 
 
-def failed(state: State, e: events.ReviewFailed, at: At) -> Verdict[State]:
+def failed(state: State, e: intents.ReviewFailed, at: At) -> Verdict[State]:
     """Give a merge request up."""
     d = Draft(state, at.now_ms)
     found = _live(d, e.mr)
@@ -66,7 +66,7 @@ def failed(state: State, e: events.ReviewFailed, at: At) -> Verdict[State]:
     return d.close()
 
 
-def asked(state: State, e: events.GatesAsked | events.LandAsked, at: At) -> Verdict[State]:
+def asked(state: State, e: intents.GatesAsked | intents.LandAsked, at: At) -> Verdict[State]:
     """Wait for the answer to a call."""
     d = Draft(state, at.now_ms)
     found = _live(d, e.mr)
@@ -76,7 +76,7 @@ def asked(state: State, e: events.GatesAsked | events.LandAsked, at: At) -> Verd
     changes: dict[str, Any] = (
         {"merging": True}
         if review.stage == "polling"
-        else {"stage": "gating" if isinstance(e, events.GatesAsked) else "landing"}
+        else {"stage": "gating" if isinstance(e, intents.GatesAsked) else "landing"}
     )
     review = replace(review, call=e.call, calls=review.calls + 1, **changes)
     due = {"due_ms": d.now_ms + e.answer_ms, "span_ms": e.answer_ms, "refused_ms": e.again_ms}
@@ -150,7 +150,7 @@ def call_failed(state: State, e: events.CallFailed, at: At) -> Verdict[State]:
     return d.close()
 
 
-def repeated(state: State, e: events.CallRepeated, at: At) -> Verdict[State]:
+def repeated(state: State, e: intents.CallRepeated, at: At) -> Verdict[State]:
     """Go back to before a call that gave no answer."""
     d = Draft(state, at.now_ms)
     found = _live(d, e.mr)
@@ -163,7 +163,7 @@ def repeated(state: State, e: events.CallRepeated, at: At) -> Verdict[State]:
     return d.close()
 
 
-def sent_back(state: State, e: events.SentBack, at: At) -> Verdict[State]:
+def sent_back(state: State, e: intents.SentBack, at: At) -> Verdict[State]:
     """Queue a merge request behind work on its branch."""
     d = Draft(state, at.now_ms)
     found = _live(d, e.mr)
@@ -257,7 +257,7 @@ def adopted(state: State, e: events.PullRequestAdopted, at: At) -> Verdict[State
 # --------------------------------------------------------------------------------------- convoys
 
 
-def landing_created(state: State, e: events.LandingCreated, at: At) -> Verdict[State]:
+def landing_created(state: State, e: intents.LandingCreated, at: At) -> Verdict[State]:
     """Make the merge request of a convoy's branch."""
     d = Draft(state, at.now_ms)
     convoy, rig = d.bead(e.convoy), d.rig(e.rig)
@@ -282,7 +282,7 @@ def landing_created(state: State, e: events.LandingCreated, at: At) -> Verdict[S
     return d.close()
 
 
-def convoy_ended(state: State, e: events.ConvoyEnded, at: At) -> Verdict[State]:
+def convoy_ended(state: State, e: intents.ConvoyEnded, at: At) -> Verdict[State]:
     """End a convoy that is done, or that is given up."""
     d = Draft(state, at.now_ms)
     convoy = d.bead(e.convoy)
@@ -295,7 +295,7 @@ def convoy_ended(state: State, e: events.ConvoyEnded, at: At) -> Verdict[State]:
     return d.close()
 
 
-def convoy_waits(state: State, e: events.ConvoyWaits, at: At) -> Verdict[State]:
+def convoy_waits(state: State, e: intents.ConvoyWaits, at: At) -> Verdict[State]:
     """Note that somebody was asked about a convoy with a failed bead."""
     d = Draft(state, at.now_ms)
     convoy = d.bead(e.convoy)

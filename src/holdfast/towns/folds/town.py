@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
-from holdfast.towns import events
+from holdfast.towns import events, intents
 from holdfast.towns.draft import Draft, statuses
 from holdfast.towns.folds.attempts import idle
 from holdfast.towns.limits import AGENTS_MAX, BEAD_KEPT_MS, GATES_MAX, KEPT_ROUND_MS, RIGS_MAX
@@ -175,7 +175,7 @@ def drain_ended(state: State, e: events.DrainEnded, at: At) -> Verdict[State]:
 # --------------------------------------------------------------------- the breaker, and the budget
 
 
-def breaker_opened(state: State, e: events.BreakerOpened, at: At) -> Applied[State]:
+def breaker_opened(state: State, e: intents.BreakerOpened, at: At) -> Applied[State]:
     """Cut dispatching off."""
     d = Draft(state, at.now_ms)
     trips = d.town.breaker.trips + 1
@@ -183,7 +183,7 @@ def breaker_opened(state: State, e: events.BreakerOpened, at: At) -> Applied[Sta
     return d.close()
 
 
-def breaker_half_opened(state: State, _e: events.BreakerHalfOpened, at: At) -> Applied[State]:
+def breaker_half_opened(state: State, _e: intents.BreakerHalfOpened, at: At) -> Applied[State]:
     """Let one attempt through."""
     d = Draft(state, at.now_ms)
     trips = d.town.breaker.trips
@@ -191,7 +191,7 @@ def breaker_half_opened(state: State, _e: events.BreakerHalfOpened, at: At) -> A
     return d.close()
 
 
-def breaker_closed(state: State, _e: events.BreakerClosed, at: At) -> Applied[State]:
+def breaker_closed(state: State, _e: intents.BreakerClosed, at: At) -> Applied[State]:
     """Go on; what waited because the host refused need not wait any longer."""
     d = Draft(state, at.now_ms)
     d.set_town(breaker=Breaker(trips=d.town.breaker.trips))
@@ -202,7 +202,7 @@ def breaker_closed(state: State, _e: events.BreakerClosed, at: At) -> Applied[St
     return d.close()
 
 
-def budget_changed(state: State, e: events.BudgetChanged, at: At) -> Applied[State]:
+def budget_changed(state: State, e: intents.BudgetChanged, at: At) -> Applied[State]:
     """Note that the day's money is used up, or that there is some."""
     d = Draft(state, at.now_ms)
     d.set_town(exhausted=e.exhausted)
@@ -212,7 +212,7 @@ def budget_changed(state: State, e: events.BudgetChanged, at: At) -> Applied[Sta
 # --------------------------------------------------------------------- retention and violations
 
 
-def retired(state: State, e: events.Retired, at: At) -> Verdict[State]:
+def retired(state: State, e: intents.Retired, at: At) -> Verdict[State]:
     """Drop what ended long ago."""
     d = Draft(state, at.now_ms)
     for key in e.keys:
@@ -228,7 +228,7 @@ def violation_id(number: int, entity: str) -> str:
     return f"{number}:{entity}"
 
 
-def violation_opened(state: State, e: events.ViolationOpened, at: At) -> Verdict[State]:
+def violation_opened(state: State, e: intents.ViolationOpened, at: At) -> Verdict[State]:
     """Open a violation, open it again, or update why."""
     d = Draft(state, at.now_ms)
     known = d.violation(violation_id(e.number, e.entity))
@@ -259,7 +259,7 @@ def violation_opened(state: State, e: events.ViolationOpened, at: At) -> Verdict
 
 def violation_changed(
     state: State,
-    e: events.ViolationResolved | events.ViolationAlerted | events.ViolationWaits,
+    e: intents.ViolationResolved | intents.ViolationAlerted | intents.ViolationWaits,
     at: At,
 ) -> Verdict[State]:
     """Resolve a violation, announce it, or wait whether it passes."""
@@ -268,11 +268,11 @@ def violation_changed(
     if known is None or known.status != "open":
         return Ignored("it is resolved")
     match e:
-        case events.ViolationResolved():
+        case intents.ViolationResolved():
             kept_ms = -(-(at.now_ms + BEAD_KEPT_MS) // KEPT_ROUND_MS) * KEPT_ROUND_MS
             d.put(replace(known, status="resolved", due_ms=kept_ms, span_ms=0))
-        case events.ViolationAlerted():
+        case intents.ViolationAlerted():
             d.put(replace(known, alerted=True, due_ms=0, span_ms=0))
-        case events.ViolationWaits(after_ms=after_ms):
+        case intents.ViolationWaits(after_ms=after_ms):
             d.put(replace(known, due_ms=at.now_ms + after_ms, span_ms=after_ms))
     return d.close()

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import At, Ignored, Refused, Verdict
-from holdfast.towns import events
+from holdfast.towns import events, intents
 from holdfast.towns.draft import Draft
 from holdfast.towns.limits import (
     BEADS_MAX,
@@ -17,14 +17,14 @@ from holdfast.towns.limits import (
     MAIL_MAX,
     NUDGES_MAX,
 )
-from holdfast.towns.state import TERMINAL, Bead, Convoy, Escalation, Nudge, State
+from holdfast.towns.state import TERMINAL, Bead, Convoy, Escalation, NewBead, Nudge, State
 
 PRIORITIES: Final = 4
 _UNKNOWN: Final = Ignored("there is no such bead any more")
 
 
 def issue_of(
-    d: Draft, new: events.NewBead, *, source: str = "", convoy: str = "", staged: bool = False
+    d: Draft, new: NewBead, *, source: str = "", convoy: str = "", staged: bool = False
 ) -> Bead:
     """Return the issue of a request, which waits for those of its blockers that did not close."""
     known = [d.bead(one) for one in new.blocked_by]
@@ -51,7 +51,7 @@ def issue_of(
     )
 
 
-def _unfit(d: Draft, new: events.NewBead, also: Iterable[str] = ()) -> Refused | None:
+def _unfit(d: Draft, new: NewBead, also: Iterable[str] = ()) -> Refused | None:
     """Return why an issue cannot be made, or None."""
     rig = d.rig(new.rig)
     if rig is None or rig.gone:
@@ -115,10 +115,10 @@ def convoy_created(state: State, e: events.ConvoyCreated, at: At) -> Verdict[Sta
     return d.close()
 
 
-def in_order_of_blockers(beads: tuple[events.NewBead, ...]) -> list[events.NewBead] | None:
+def in_order_of_blockers(beads: tuple[NewBead, ...]) -> list[NewBead] | None:
     """Return beads with blockers before those that wait for them; None where they form a circle."""
     ids = {new.id for new in beads}
-    done, ordered, left = set[str](), list[events.NewBead](), list(beads)
+    done, ordered, left = set[str](), list[NewBead](), list(beads)
     while left:
         ready = [new for new in left if done.issuperset(ids.intersection(new.blocked_by))]
         if not ready:
@@ -145,7 +145,7 @@ def convoy_started(state: State, e: events.ConvoyStarted, at: At) -> Verdict[Sta
     return d.close()
 
 
-def bead_failed(state: State, e: events.BeadFailed, at: At) -> Verdict[State]:
+def bead_failed(state: State, e: intents.BeadFailed, at: At) -> Verdict[State]:
     """Give a bead up."""
     d = Draft(state, at.now_ms)
     bead = d.bead(e.bead)
@@ -219,7 +219,7 @@ def acknowledged(state: State, e: events.EscalationAcknowledged, at: At) -> Verd
     return d.close()
 
 
-def bumped(state: State, e: events.EscalationBumped, at: At) -> Verdict[State]:
+def bumped(state: State, e: intents.EscalationBumped, at: At) -> Verdict[State]:
     """Make an escalation more severe."""
     d = Draft(state, at.now_ms)
     bead = d.bead(e.escalation)
@@ -255,7 +255,7 @@ def mail_sent(state: State, e: events.MailSent, at: At) -> Verdict[State]:
     return d.close()
 
 
-def mail_tried(state: State, e: events.MailTried, at: At) -> Verdict[State]:
+def mail_tried(state: State, e: intents.MailTried, at: At) -> Verdict[State]:
     """Wait before a message is sent again."""
     d = Draft(state, at.now_ms)
     bead = d.bead(e.message)
