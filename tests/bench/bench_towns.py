@@ -55,7 +55,7 @@ def make_town(beads: int, agents: int) -> Folded[State]:
                 priority=chance.randrange(4),
                 content=f"{chance.getrandbits(128):032x}",
                 blocked_by=(blocker,) if blocker else (),
-                blockers=bool(blocker),
+                blockers=int(bool(blocker)),
                 created_ms=NOW_MS + number,
                 updated_ms=NOW_MS + number,
             )

@@ -27,6 +27,9 @@ SUBJECT_FILES = {
     # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
     # commands that list them, what of a list may be shown, and the cache.
     "requests", "commands", "visibility", "inbox", "turns",
+    # Rules and folds of a town by group, and the one writer of its entities (decision 0063).
+    "rules", "folds", "draft", "view", "agents", "beads", "reviews", "town", "attempts", "work",
+    "ends",
     # What lists are filtered, sorted and counted by, kept in memory (decision 0055).
     "index",
 }  # fmt: skip
