@@ -23,6 +23,7 @@ from holdfast.wire.api.maintenance import CARE
 from holdfast.wire.api.pages import PAGES
 from holdfast.wire.api.pairing import PAIRING
 from holdfast.wire.api.plane import PLANE
+from holdfast.wire.api.towns import TOWNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +87,7 @@ def _check_row(row: Endpoint) -> None:
 ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
     (
         *CONTROLLER, *CLAWMETRY, *GRADATA, *INSTANCES, *CARE, *PAIRING, *CONSENT, *BRAINS,
-        *CONTENT, *COSTS, *PLANE, *ACCOUNTS, *PAGES,
+        *CONTENT, *COSTS, *TOWNS, *PLANE, *ACCOUNTS, *PAGES,
     )
 )  # fmt: skip
 
