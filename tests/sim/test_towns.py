@@ -31,7 +31,7 @@ def town_of(chances: Chances | None = None, beads: int = 10, **config: Any) -> T
     """Return a town with beads to do in a calm world, in which nothing else happens."""
     world = TownWorld(Random(1), chances or Chances())
     loop = TownLoop(world, Policy())
-    fields = {"code_review": False} | config
+    fields: dict[str, Any] = {"code_review": False} | config
     loop.accept(events.TownCreated(account="acme", name="t", by="ann", config=Config(**fields)))
     loop.accept(events.RigAdded(rig="r", name="r"))
     for number in range(beads):

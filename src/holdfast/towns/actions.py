@@ -353,6 +353,8 @@ def _about_agent(state: State, action: Any, policy: Policy, at: At) -> Work:
         case PushNudge(nudge=one):
             assert agent is not None
             return _nudge(agent, state.nudges[one], policy, at)
+        case _:
+            pass
     assert agent is not None
     match action:
         case Release(repair=repair):

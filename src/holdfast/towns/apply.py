@@ -6,7 +6,7 @@ transitions does not have raises, in the one place that writes a status (`draft.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from holdfast.actors.definition import At, Ignored, Refused, Verdict
@@ -14,7 +14,7 @@ from holdfast.towns import events, intents
 from holdfast.towns.folds import attempts, ends, reviews, town, work
 from holdfast.towns.state import State, is_closed, is_created
 
-_FOLDS: Final[Mapping[type[Any], Callable[[State, Any, At], Verdict[State]]]] = {
+_FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
     events.TownCreated: town.created,
     events.TownConfigured: town.configured,
     events.TownClosed: town.closed,

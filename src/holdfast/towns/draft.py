@@ -332,7 +332,8 @@ class Draft:
         before = () if old is None else places(old)
         after = () if new is None else places(new)
         is_resorted = old is not None and new is not None and sort_number(old) != sort_number(new)
-        one = (old if new is None else new).id
+        known: Any = old if new is None else new
+        one = known.id
         if before != after or is_resorted:
             if self._index is None:
                 self._index = self.base.index.mutate()
@@ -351,8 +352,8 @@ class Draft:
             return
         if self._due is None:
             self._due = self.base.due.mutate()
-        letter = _LETTERS[type(old if new is None else new)]
-        key = f"{letter}/{(old if new is None else new).id}"
+        known: Any = old if new is None else new
+        key = f"{_LETTERS[type(known)]}/{known.id}"
         if was:
             _remove(self._due, was // DUE_BUCKET_MS, key)
         if will:

@@ -78,8 +78,6 @@ EARLIER: Final = Policy(
 )  # fmt: skip
 """The earlier values: longer cooldowns, and landings that are tried without end."""
 
-PRESETS: Final = {"default": Policy(), "earlier": EARLIER}
-
 encode_policy = msgspec.json.Encoder(order="deterministic").encode
 decode_policy = msgspec.json.Decoder(Policy).decode
 

@@ -373,8 +373,6 @@ encode_entity = msgspec.json.Encoder().encode
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Stored)
 decode_bead = msgspec.json.Decoder(Bead).decode
-decode_agent = msgspec.json.Decoder(Agent).decode
-decode_rig = msgspec.json.Decoder(Rig).decode
 decode_town = msgspec.json.Decoder(Town).decode
 
 

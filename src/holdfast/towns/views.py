@@ -20,10 +20,6 @@ _VIEWS: Final = {
     "n": "town_nudge",
     "v": "town_violation",
 }
-AGENT_VIEW: Final = _VIEWS["a"]
-RIG_VIEW: Final = _VIEWS["r"]
-NUDGE_VIEW: Final = _VIEWS["n"]
-VIOLATION_VIEW: Final = _VIEWS["v"]
 
 
 def row_key(town: str, one: str) -> str:
