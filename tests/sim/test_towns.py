@@ -17,7 +17,6 @@ from holdfast.sim.town_world import Chances, TownWorld
 from holdfast.sim.towns import TownLoop, decisions_of, repeat
 from holdfast.towns import events
 from holdfast.towns.definition import TOWN
-from holdfast.towns.limits import ATTEMPTS_MAX
 from holdfast.towns.policy import Policy
 from holdfast.towns.state import TERMINAL, Config, NewBead, found
 from tests.support.slices import slice_of
@@ -59,8 +58,9 @@ def outage(beads: int) -> TownLoop:
 def test_seventy_hours_without_a_host_are_few_attempts_and_heal_with_it(beads: int) -> None:
     loop = outage(beads)
     work = [bead for bead in loop.state.beads.values() if bead.type == "issue"]
-    assert all(0 < bead.attempts <= ATTEMPTS_MAX for bead in work)
-    assert all(bead.charged == 0 for bead in work)
+    assert len(loop.world.asked) == beads
+    assert max(loop.world.asked.values()) <= 50
+    assert all((bead.status, bead.charged, bead.attempts) == ("open", 0, 0) for bead in work)
     told = [one for one in loop.world.notices if "breaker_opened" in one]
     assert len(told) == (beads > 1)
     assert loop.result.ticks < 70 * 60

@@ -7,6 +7,7 @@ which commit is in which branch. A town learns of it only by answers and reports
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -78,6 +79,7 @@ class TownWorld:
         self.notices: list[str] = []
         self.wrong: list[str] = []
         self.starts = 0
+        self.asked: Counter[str] = Counter()
         self.refusing = ""
 
     def happens(self, chance: float) -> bool:
@@ -92,6 +94,7 @@ class TownWorld:
 
     async def start(self, town: str, call: ports.StartCall) -> Outcome[ports.Begun]:
         """Start an attempt once."""
+        self.asked[call.bead] += 1
         if self.refusing:
             return Permanent(self.refusing, "the host refuses every start")
         key = (town, call.agent)

@@ -22,7 +22,7 @@ RECENT_MAX: Final = 64
 """Ends of attempts that a breaker looks back on."""
 
 ATTEMPTS_MAX: Final = 50
-"""Attempts of one bead, of any kind, after which it fails."""
+"""Attempts of one bead that may have started, of any kind, after which it fails."""
 
 CONVOY_BEADS_MAX: Final = 100
 """Beads of one convoy: they are one event."""

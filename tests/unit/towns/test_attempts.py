@@ -169,10 +169,20 @@ def test_no_bead_is_tried_more_often_than_may_be() -> None:
     town = Town(replace_refused())
     town.sling("b1")
     for _ in range(ATTEMPTS_MAX):
-        town.answer(town.call(ports.StartCall), Permanent("host_full", "no room"))
+        town.answer(town.call(ports.StartCall), Retryable("timeout", "lost"))
+        town.wait(town.policy.unheard_ms)
         town.wait(town.bead("b1").due_ms - town.now_ms)
     assert town.bead("b1").status == "failed"
     assert town.bead("b1").attempts == ATTEMPTS_MAX
+
+
+def test_what_never_started_is_no_attempt() -> None:
+    town = Town(replace_refused())
+    town.sling("b1")
+    for _ in range(ATTEMPTS_MAX + 5):
+        town.answer(town.call(ports.StartCall), Permanent("no_host", "nowhere to run it"))
+        town.wait(town.bead("b1").due_ms - town.now_ms)
+    assert (town.bead("b1").status, town.bead("b1").attempts) == ("in_progress", 1)
 
 
 def replace_refused() -> Policy:

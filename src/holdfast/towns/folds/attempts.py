@@ -158,6 +158,8 @@ def start_refused(state: State, e: events.StartRefused, at: At) -> Verdict[State
     agent, bead = _agent_on(d, e.agent, e.attempt), _bead_of(d, e.attempt)
     if agent is None and bead is None:
         return LATE
+    if bead is not None and not e.charged:  # what never started was no attempt at the bead
+        bead = d.edit(bead, attempts=bead.attempts - 1)
     _fail(d, agent, bead, e.code, charged=e.charged)
     return d.close()
 
