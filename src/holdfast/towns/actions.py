@@ -29,7 +29,11 @@ NOTICE_LANE: Final = "notices"
 
 
 class Expect(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a rule saw of a bead (its version), of an agent, of the breaker and of the drain."""
+    """What a rule saw of a bead (its version), of an agent, of the breaker and of the drain.
+
+    The breaker is its state and the attempt that it lets through: two rules may both plan that one,
+    and only the first is carried out.
+    """
 
     bead: int = 0
     agent: tuple[str, str, int] = ("", "", 0)
@@ -209,7 +213,7 @@ def saw(state: State, bead: str = "", agent: str = "") -> Expect:
     return Expect(
         bead=0 if work is None else work.version + 1,
         agent=("", "", 0) if worker is None else (worker.status, worker.hook, worker.epoch),
-        breaker=state.town.breaker.state,
+        breaker=f"{state.town.breaker.state} {state.town.breaker.probe}".rstrip(),
         draining=bool(state.town.drain_nonce),
     )
 

@@ -219,10 +219,10 @@ class Bead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One tracked item of work.
 
     `blockers` counts those of `blocked_by` that did not close, `failed_blockers` those that failed.
-    `attempts` counts those that may have started, `charged` those that failed by the bead's or
-    agent's fault, and `refused` the starts in a row that its host refused. `cooldown_ms` is the wait
-    that follows if the present attempt fails, `refused_ms` if it does not even start. `due_ms` is
-    when the rules look at it, `span_ms` after how long.
+    `attempts` counts those that may have started, `charged` those that failed by the bead's or its
+    agent's fault, `refused` the starts in a row that its host refused. `cooldown_ms` is the wait
+    if the present attempt fails, `refused_ms` if it does not even start. `due_ms` is when the rules
+    look at it, `span_ms` after how long.
     """
 
     id: str

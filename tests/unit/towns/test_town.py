@@ -102,6 +102,24 @@ def test_half_open_lets_one_attempt_through() -> None:
     assert len(working) == 25
 
 
+def test_a_review_may_be_the_attempt_that_is_let_through() -> None:
+    town = Town(town_agents_max=50)
+    town.do(events.RigAdded(rig="s", name="s"))
+    for rig in ("r", "s"):
+        town.do(events.BeadCreated(bead=NewBead(id=f"work-{rig}", rig=rig)))
+    town.sling(*(f"b{number}" for number in range(18)))
+    for rig in ("r", "s"):
+        town.finish(f"work-{rig}")
+    refuse_all(town)
+    assert breaker(town) == "open"
+    for number in range(18):
+        town.do(events.BeadCancelled(f"b{number}"))
+    town.calls.clear()
+    town.wait(town.policy.breaker_first_ms)
+    assert breaker(town) == "half_open"
+    assert [call.body.role for call in town.calls_of(ports.StartCall)] == ["refinery"]
+
+
 # --------------------------------------------------------------------------------------- budget
 
 

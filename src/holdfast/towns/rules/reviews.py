@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.actors.definition import Suppressed
 from holdfast.towns import actions as act
-from holdfast.towns.rules.beads import PROBE, withheld, worn_out
+from holdfast.towns.rules.beads import withheld, worn_out
 from holdfast.towns.rules.view import Findings, Found, View
 from holdfast.towns.state import Bead, Purpose, Review, Rig, first, in_order, live_reviews
 
@@ -127,8 +127,6 @@ def _not_now(view: View, rig: Rig) -> str:
         return "its rig is gone"
     if (because := withheld(view)) != "":
         return because
-    if view.town.breaker.state == "half_open":
-        return PROBE
     if view.at("reviewing", rig.id):
         return "another request of its rig is being reviewed"
     if refinery and view.state.agents[refinery].status != "idle":
@@ -149,6 +147,7 @@ def _review(view: View, rig: Rig, bead: Bead) -> Found:
         role="refinery",
         rig=rig.id,
         create=not refinery,
+        probe=view.town.breaker.state == "half_open",
     )
 
 
