@@ -104,16 +104,16 @@ def _pop(view: View, rig: Rig) -> Findings:
     queue = view.at("queued", rig.id)
     if not queue and not cooled:
         return
-    best = [view.state.beads[one] for one in [first(queue)] if one]
-    bead = min((*best, *cooled), key=lambda one: (one.created_ms, one.id))
-    code, because, taken = worn_out(view, bead), _not_now(view, rig), ""
-    if code:
-        yield _fail(view, bead, POP, "it was reviewed as often as it may", code)
-        taken = bead.id
-    elif not because:
-        yield _review(view, rig, bead)
-        taken = bead.id
-    because = because or "another request of its rig goes first"
+    because, taken = _not_now(view, rig), ""
+    if not because:
+        best = [view.state.beads[one] for one in [first(queue)] if one]
+        bead = min((*best, *cooled), key=lambda one: (one.created_ms, one.id))
+        code, taken = worn_out(view, bead), bead.id
+        if code:
+            yield _fail(view, bead, POP, "it was reviewed as often as it may", code)
+        else:
+            yield _review(view, rig, bead)
+        because = "another request of its rig goes first"
     for one in cooled:
         if one.id != taken:
             yield Suppressed(POP, because, f"b/{one.id}")
