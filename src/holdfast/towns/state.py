@@ -335,12 +335,12 @@ def found(state: State, *place: str) -> Map[str, int]:
 
 def in_order(at: Map[str, int]) -> list[str]:
     """Return ids in the order of their numbers, then of themselves."""
-    return [one for _, one in sorted((number, one) for one, number in at.items())]
+    return [one for _, one in sorted(zip(at.values(), at, strict=True))]
 
 
 def first(at: Map[str, int]) -> str:
     """Return the first id of a place, or an empty string."""
-    return min(((number, one) for one, number in at.items()), default=(0, ""))[1]
+    return min(zip(at.values(), at, strict=True), default=(0, ""))[1]
 
 
 def entity_of(state: State, key: str) -> Any:

@@ -151,7 +151,7 @@ class _Rig:
         """Return the next bead, or None: by priority, then by age."""
         if self._queue is None:
             at = self.view.at("ready", self.rig.id)
-            self._queue = [(number, one) for one, number in at.items()]
+            self._queue = list(zip(at.values(), at, strict=True))
             self._queue += [(sort_number(bead), bead.id) for bead in self.cooled]
             heapq.heapify(self._queue)
         return self.view.state.beads[heapq.heappop(self._queue)[1]] if self._queue else None
