@@ -164,7 +164,7 @@ def struct_entries(modules: Iterable[str]) -> tuple[Entry, ...]:
         module = importlib.import_module(name)
         for struct in structs(module):
             fields = ", ".join(f"`{field}`" for field in struct.__struct_fields__)
-            where = name.removeprefix("holdfast.").removesuffix(".events")
+            where = name.removeprefix("holdfast.").removesuffix(".events").removesuffix(".intents")
             entries.append(
                 Entry(str(struct.__struct_config__.tag), first_sentence(struct), (where, fields))
             )
@@ -183,7 +183,7 @@ def modules_below(package: str, stem: str = "*") -> list[str]:
 
 def events_page() -> Page | None:
     """Return every event of every actor."""
-    modules = modules_below("", "events")
+    modules = sorted([*modules_below("", "events"), *modules_below("towns", "intents")])
     if not modules:
         return None
     lead = "What can happen to an actor. Past tense, versioned, readable for ever."

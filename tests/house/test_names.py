@@ -29,6 +29,9 @@ SUBJECT_FILES = {
     "requests", "commands", "visibility", "inbox", "turns",
     # What an instance may spend: fold and rules, and the calls about it (decision 0062).
     "spend", "budgets",
+    # Rules and folds of a town by group, and the one writer of its entities (decision 0063).
+    "rules", "folds", "draft", "view", "agents", "beads", "reviews", "town", "attempts", "work",
+    "ends",
     # What lists are filtered, sorted and counted by, kept in memory (decision 0055).
     "index",
 }  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from holdfast.actors.definition import Applied, At, Definition
+from holdfast.actors.definition import Applied, At, Definition, by_prefix
 from holdfast.actors.kinds import Kind
 from holdfast.actors.limits import EFFECTS_PER_TICK, REASON_CHARS_MAX, STATE_INLINE_BYTES_MAX
 from holdfast.actors.ports import Commit, EffectRow, LetterRow, Loaded, Logged, ProbeRow
@@ -130,8 +130,9 @@ def _compare(
 def check_all(definition: Definition[Any, Any, Any, Any], state: Any) -> list[Note]:
     """Run every invariant over every entity, in the order of their keys."""
     notes: list[Note] = []
+    about = by_prefix(definition.invariants)
     for key in sorted(definition.entities(state)):
-        for invariant in definition.invariants:
+        for invariant in about(key):
             try:
                 wrong = invariant.check(state, key)
             except Exception as error:  # noqa: BLE001  a broken check is itself a finding

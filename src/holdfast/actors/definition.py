@@ -12,14 +12,17 @@ invariants and views are computed for those alone, so the cost of a tick is that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from holdfast.kernel.ids import Address, EventId
 from holdfast.kernel.outcome import Outcome
+
+if TYPE_CHECKING:
+    from holdfast.actors.record import Note
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -98,11 +101,24 @@ class Suppressed(NamedTuple):
     entity: str = SELF
 
 
+class Counted(NamedTuple):
+    """How many entities a rule suppressed for one reason, where naming each would cost too much."""
+
+    rule: str
+    because: str
+    entities: int
+
+
 class Plan(NamedTuple, Generic[A]):
-    """The result of the rules: actions in order, and what was suppressed with the reasons."""
+    """The result of the rules: actions in order, and what was suppressed with the reasons.
+
+    A rule over a collection whose tick must not cost what waits in it gives `counted`; its
+    definition then has `explain`, which names the reason of one entity.
+    """
 
     actions: tuple[A, ...] = ()
     suppressed: tuple[Suppressed, ...] = ()
+    counted: tuple[Counted, ...] = ()
 
 
 class Claim(NamedTuple):
@@ -168,11 +184,31 @@ class ViewRow(NamedTuple):
 
 
 class Invariant(NamedTuple, Generic[S]):
-    """A numbered statement about one entity; `check` returns what is wrong, or None."""
+    """A numbered statement about one entity; `check` returns what is wrong, or None.
+
+    It is about entities whose keys begin with `of`. Two may have one number, about other entities.
+    """
 
     number: int
     statement: str
     check: Callable[[S, str], str | None]
+    of: str = ""
+
+
+def by_prefix(invariants: Iterable[Invariant[S]]) -> Callable[[str], tuple[Invariant[S], ...]]:
+    """Return a function for the invariants about an entity, by its key.
+
+    Keys that begin with the same two characters have the same ones: `of` is no longer than that.
+    """
+    known: dict[str, tuple[Invariant[S], ...]] = {}
+
+    def about(key: str) -> tuple[Invariant[S], ...]:
+        found = known.get(key[:2])
+        if found is None:
+            found = known[key[:2]] = tuple(one for one in invariants if key.startswith(one.of))
+        return found
+
+    return about
 
 
 class EffectCall(NamedTuple):
@@ -214,6 +250,9 @@ class Definition(Generic[S, E, A, P]):
     `claim_lost`, `received` and `returned` make the subject's own events of outcomes, answers,
     lost claims and letters; `carried` returns the letter of an event made by `received`, so that
     an undeliverable one can go back. `found_at` locates it for another process: `module:NAME`.
+    `explain` returns what the rules suppress of one entity, where the plan only counts it.
+    `noticed` is given what the invariants found in the entities of a tick, at its end, and returns
+    the subject's events of it: folded as intents of the same tick, which they must not prolong.
     """
 
     kind: str
@@ -245,6 +284,8 @@ class Definition(Generic[S, E, A, P]):
     received: Callable[[Address, Letter], E] | None = None
     carried: Callable[[E], Letter | None] | None = None
     returned: Callable[[Letter], E] | None = None
+    explain: Callable[[S, P, int, str], tuple[Suppressed, ...]] | None = None
+    noticed: Callable[[S, Sequence[Note], Sequence[str]], tuple[E, ...]] | None = None
     encode_policy: Callable[[P], bytes]
     decode_policy: Callable[[bytes], P]
     found_at: str = ""

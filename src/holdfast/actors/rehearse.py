@@ -404,13 +404,17 @@ def explain(
     plan = definition.reconcile(folded.state, kind.policy, now_ms, number)
     actions = [_weigh(kind, folded, action) for action in plan.actions if action.entity == entity]
     broken = [note for note in check_all(definition, folded.state) if note.entity == entity]
+    held = [item for item in plan.suppressed if item.entity == entity]
+    if definition.explain is not None:
+        more = definition.explain(folded.state, kind.policy, now_ms, entity)
+        held += [item for item in more if item not in held]
     return Explanation(
         actor=str(folded.address),
         entity=entity,
         seq=folded.seq,
         now_ms=now_ms,
         actions=tuple(actions),
-        suppressed=tuple(item for item in plan.suppressed if item.entity == entity),
+        suppressed=tuple(held),
         violations=tuple(broken),
         deadline_ms=definition.deadline(folded.state, kind.policy, now_ms),
         last=last,

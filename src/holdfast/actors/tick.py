@@ -5,7 +5,8 @@
     reconcile  the rules read the new state and make a plan
     act        each action of the plan: look whether what it expects is still so, fold its
                intents at once, collect its effects; a failed expectation is a conflict
-    check      numbered invariants over what was touched
+    check      numbered invariants over what was touched; what they find may be the subject's
+               own events, so that a violation is opened and resolved like all else
 
 The live loop, the dry run, the replay and the simulator all call this function; only the live loop
 commits the result. It uses no clock, no randomness and no I/O, and raises only for an event that is
@@ -36,6 +37,7 @@ from holdfast.actors.definition import (
     Refused,
     ViewRow,
     Work,
+    by_prefix,
 )
 from holdfast.actors.limits import FAULT_RETRY_MS, REASON_CHARS_MAX, TICK_ACTIONS_MAX
 from holdfast.actors.ports import EventOutcome, Pending, Stamp
@@ -326,8 +328,9 @@ class _Draft(Generic[S, E, A, P]):
 
     def check(self) -> None:
         """Run the invariants over what was touched."""
+        about = by_prefix(self.definition.invariants)
         for key in self.touched:
-            for invariant in self.definition.invariants:
+            for invariant in about(key):
                 try:
                     wrong = invariant.check(self.state, key)
                 except Exception as error:  # noqa: BLE001  a broken check is itself a note
@@ -335,6 +338,23 @@ class _Draft(Generic[S, E, A, P]):
                     continue
                 if wrong is not None:
                     self.notes.append(Note(invariant.number, key, wrong[:REASON_CHARS_MAX]))
+
+    def notice(self) -> None:
+        """Fold the subject's events of what the invariants found; one that raises leaves a note."""
+        if self.definition.noticed is None or not self.touched:
+            return
+        try:
+            events = self.definition.noticed(self.state, self.notes, tuple(self.touched))
+            if not events:
+                return
+            work = Work(intents=events)
+            intents, self.state, touched = self.fold_intents(work, TICK_ACTIONS_MAX)
+        except Exception as error:  # noqa: BLE001  the state stays as it was before them
+            self.fault("noticed", error)
+            return
+        self.touched.update(dict.fromkeys(touched))
+        self.seq += len(intents)
+        self.intents += intents
 
     def digest(self) -> int:
         """Return the digest after the tick, from the previous one and what was touched."""
@@ -384,6 +404,11 @@ def _reasons(plan: Plan[Any]) -> tuple[tuple[Withheld, ...], Reasons]:
     counts: dict[tuple[str, str], int] = {}
     for item in plan.suppressed:
         counts[item.rule, item.because] = counts.get((item.rule, item.because), 0) + 1
+    for some in plan.counted:
+        if some.entities:
+            counts[some.rule, some.because] = (
+                counts.get((some.rule, some.because), 0) + some.entities
+            )
     withheld = tuple(Withheld(rule, why, n) for (rule, why), n in sorted(counts.items()))
     return withheld, frozenset((s.rule, s.because, s.entity) for s in plan.suppressed)
 
@@ -407,6 +432,7 @@ def tick(  # noqa: PLR0917  one fixed order for all four callers as
     for index, action in enumerate(plan.actions[:TICK_ACTIONS_MAX]):
         draft.carry_out(action, index)
     draft.check()
+    draft.notice()
     deadline_ms = draft.deadline()
     if len(plan.actions) > TICK_ACTIONS_MAX:
         deadline_ms = now_ms

@@ -70,7 +70,11 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
 
     async def explain(call: Call) -> Reply:
         asked = Why(
-            actor=_actor(call), now_ms=call.now_ms, tick=call.body.tick, event=call.body.event
+            actor=_actor(call),
+            now_ms=call.now_ms,
+            tick=call.body.tick,
+            event=call.body.event,
+            entity=call.body.entity,
         )
         return Reply(_why(await _ask(worker.explain(asked))))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from typing import Final
 
+from holdfast.sim import town_life
 from holdfast.sim.runner import Summary, again, report, run_campaign
 from holdfast.sim.scenario import Outcome
 
@@ -21,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--traces", default=FOLDER, help="folder for traces of failing seeds")
+    parser.add_argument("--towns", action="store_true", help="towns instead of the fleet")
     options = parser.parse_args(arguments)
+    if options.towns:
+        return _towns(range(options.first, options.first + options.seeds), jobs=options.jobs)
     began = time.monotonic()
 
     def on_outcome(summary: Summary, outcome: Outcome) -> None:
@@ -38,6 +43,21 @@ def main(arguments: list[str] | None = None) -> int:
     summary = run_campaign(seeds, jobs=options.jobs, folder=options.traces, on_outcome=on_outcome)
     _say("\n\n" + report(summary, time.monotonic() - began) + "\n")
     return 1 if summary.failures else 0
+
+
+def _towns(seeds: range, *, jobs: int) -> int:
+    """Run the seeds of towns; print what was found, and which rules were reached how often."""
+    began, failed, rules = time.monotonic(), 0, Counter[str]()
+    for count, result in enumerate(town_life.run_seeds(seeds, jobs=jobs), start=1):
+        rules += result.rules
+        if result.wrong:
+            failed += 1
+            _say(f"\rseed {result.seed} FAILED: {result.wrong[0][:300]}\n")
+        took_s = max(time.monotonic() - began, 0.001)
+        _say(f"\r{count}/{len(seeds)} towns, {count / took_s:.1f} a second, {failed} failed ")
+    reached = ", ".join(f"{name} {number:,}" for name, number in sorted(rules.items()))
+    _say(f"\n\nrules: {reached}\n{failed} of {len(seeds)} towns failed\n")
+    return 1 if failed else 0
 
 
 def _say(text: str) -> None:

@@ -24,6 +24,7 @@ from holdfast.plane.secret_encryption import Key, KeyRing
 from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.pairing import pairing_kind
+from holdfast.plane.wiring.towns import town_kind
 from holdfast.sim.check import Checker
 from holdfast.sim.fault_plan import FaultPlan
 from holdfast.sim.loop import SimClock, SimLoop
@@ -31,11 +32,13 @@ from holdfast.sim.machines import Controller, Machines
 from holdfast.sim.operators import People
 from holdfast.sim.plane import DownError, Plane, make_task
 from holdfast.sim.spending import Counters, Spenders
+from holdfast.sim.town_world import Chances, TownWorld
 from holdfast.sim.trace import Trace
 from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.stores.memory.contact import MemoryContacts
 from holdfast.stores.memory.journal import MemoryReader, MemoryStore
 from holdfast.stores.memory.telemetry import MemoryAnalytics
+from holdfast.towns.policy import Policy as TownPolicy
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.controller.identity import decode_sandbox
 from holdfast.world.clouds.port import LABEL_SANDBOX, Machine
@@ -90,7 +93,9 @@ class Fleet:
         self.accounts = AccountsMemory()
         self.contacts = MemoryContacts()
         self.analytics = MemoryAnalytics()
-        self.kinds = make_kinds(instance_kind(fault_plan.policy), pairing_kind(), node_kind())
+        self.kinds = make_kinds(
+            instance_kind(fault_plan.policy), pairing_kind(), node_kind(), town_kind(TownPolicy())
+        )
         self.secret = fault_plan.settings.gateway_token_secret or "simulated"
         self._chances: dict[str, random.Random] = {}
         self.keyring = KeyRing(
@@ -112,6 +117,7 @@ class Fleet:
         self._down_ms = 0.0
         self._down_since: float | None = None
         loop.set_task_factory(make_task)  # type: ignore[arg-type]
+        self.town_world = TownWorld(self.chance_of("towns"), Chances())
         self.cloud = SimulatedCloud(
             clock=SimClock(loop),
             chance=self.chance_of("cloud"),

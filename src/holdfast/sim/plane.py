@@ -48,6 +48,7 @@ from holdfast.plane.wiring.pairing import make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.telemetry import machines_part, make_telemetry
+from holdfast.plane.wiring.towns import towns_part
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
@@ -302,6 +303,7 @@ class Plane:
             instances_part(
                 core, reach, heard.telemetry, placing, make_fleet(core, heard.telemetry)
             ),
+            towns_part(core, fleet.town_world, account=ACCOUNT),
         )
 
     # --------------------------------------------------------------------------------- life

@@ -339,7 +339,7 @@ wire.api.plane.KeysRotated
 wire.api.rehearsals.DryRunRequest
     ticks=1 at_ms=null
 wire.api.rehearsals.ExplainRequest
-    tick=null event=""
+    tick=null event="" entity=""
 wire.api.rehearsals.Rehearsal
     ticks=[] events_folded=0 differences=0 bit_equal=null truncated=false changes=[] summary=""
 wire.api.rehearsals.RehearsedAction
@@ -362,6 +362,16 @@ wire.api.secrets.SecretsPatch
     secrets={} config_paths={}
 wire.budget.Budget
     day_micro=0 month_micro=0 day_tokens=0 month_tokens=0 currency="USD" cap=false
+wire.api.towns.BeadList
+    next=""
+wire.api.towns.BeadSling
+    content="" priority=2 blocked_by=[]
+wire.api.towns.RigAdd
+    branch="main" gates=[]
+wire.api.towns.TownCreate
+    account="" code_review=true agents_max=50
+wire.api.towns.TownList
+    next=""
 wire.consent.Grant
     until_ms=0
 wire.consent.Receipt

@@ -60,6 +60,7 @@ from holdfast.plane.wiring.restored import Settling, restored_part
 from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.supervisor import Supervisor
 from holdfast.plane.wiring.telemetry import machines_part, make_telemetry
+from holdfast.plane.wiring.towns import NoOutside, towns_part
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
@@ -130,6 +131,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         confinement_part(core, check_ins.telemetry, fleet),
         observers_part(check_ins.telemetry, fleet, core.settings, names),
         agents_part(agents),
+        towns_part(core, NoOutside(core), account=LOCAL_ACCOUNT),
     )
     return Subjects(
         parts=parts, people=people, consent=consent, brains=brains, content=content, agents=agents

@@ -55,10 +55,15 @@ class WhatIfRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ExplainRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ask why this tick, or the one that took this event, decided what it decided."""
+    """Ask why this tick, or the one that took this event, decided what it decided.
+
+    Without either it is asked about now; `entity` is the key of a part of the actor, as `b/` with
+    the id of a bead of a town, and empty for the actor itself.
+    """
 
     tick: Counter | None = None
     event: Label = ""
+    entity: Label = ""
 
 
 class RehearsedEvent(Struct, frozen=True, kw_only=True):

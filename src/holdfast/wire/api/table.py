@@ -25,6 +25,7 @@ from holdfast.wire.api.maintenance import CARE
 from holdfast.wire.api.pages import PAGES
 from holdfast.wire.api.pairing import PAIRING
 from holdfast.wire.api.plane import PLANE
+from holdfast.wire.api.towns import TOWNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,7 +89,7 @@ def _check_row(row: Endpoint) -> None:
 ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
     (
         *CONTROLLER, *CLAWMETRY, *GRADATA, *INSTANCES, *CARE, *PAIRING, *CONSENT, *BRAINS,
-        *CONTENT, *BROWSER_KEYS, *COSTS, *BUDGETS, *PLANE, *ACCOUNTS, *PAGES,
+        *CONTENT, *BROWSER_KEYS, *COSTS, *BUDGETS, *TOWNS, *PLANE, *ACCOUNTS, *PAGES,
     )
 )  # fmt: skip
 

@@ -1,0 +1,547 @@
+"""What a town can do: each action with what it expects to find, its intents and its effect.
+
+`bead` and `agent` are what an action writes; a plan has at most one action for each of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
+
+from holdfast.actors.definition import SELF, At, Effect, Work
+from holdfast.kernel.ids import derive
+from holdfast.towns import events, intents, ports
+from holdfast.towns.limits import (
+    GATES_VALID_MS,
+    LAND_VALID_MS,
+    SEND_VALID_MS,
+    START_VALID_MS,
+    STOP_VALID_MS,
+)
+from holdfast.towns.policy import Policy, cooldown_ms, doubled_ms
+from holdfast.towns.state import Agent, Bead, NewBead, Nudge, Purpose, Review, Role, Severity, State
+
+HOSTS: Final = "town-hosts"
+FORGES: Final = "town-forges"
+NOTICES: Final = "town-notices"
+NOTICE_LANE: Final = "notices"
+
+
+class Expect(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a rule saw of a bead (its version), of an agent, of the breaker and of the drain.
+
+    The breaker is its state and the attempt that it lets through: two rules may both plan that one,
+    and only the first is carried out.
+    """
+
+    bead: int = 0
+    agent: tuple[str, str, int] = ("", "", 0)
+    breaker: str = ""
+    draining: bool = False
+
+
+class _Action(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    rule: str
+    reason: str
+    expect: Expect
+    entity: str = SELF
+    bead: str = ""
+    agent: str = ""
+
+
+class Dispatch(_Action, frozen=True, kw_only=True):
+    """Start an agent on a bead; `create` makes the agent. `probe` tries whether starting works."""
+
+    role: Role
+    rig: str
+    create: bool = False
+    probe: bool = False
+
+
+class Recover(_Action, frozen=True, kw_only=True):
+    """Stop an agent, take it from its bead and hand the bead out again, as one step."""
+
+    attempt: str
+    code: str
+    charged: bool = True
+
+
+class Release(_Action, frozen=True, kw_only=True):
+    """Stop an agent whose bead ended, or that works without one (`repair`)."""
+
+    repair: bool = False
+
+
+class Stall(_Action, frozen=True, kw_only=True):
+    """Stop an agent that reports no work, and ask for somebody."""
+
+
+class Poke(_Action, frozen=True, kw_only=True):
+    """Nudge an agent, and ask for somebody at the second level."""
+
+    level: int
+
+
+class PushNudge(_Action, frozen=True, kw_only=True):
+    """Send a nudge that waits."""
+
+    nudge: str
+
+
+class DeliverMail(_Action, frozen=True, kw_only=True):
+    """Send a message that waits."""
+
+
+class FailBead(_Action, frozen=True, kw_only=True):
+    """Give a bead up, and ask for somebody."""
+
+    code: str
+
+
+class SkipReview(_Action, frozen=True, kw_only=True):
+    """Let a merge request go on without a review."""
+
+
+class FailReview(_Action, frozen=True, kw_only=True):
+    """Give a merge request up."""
+
+    code: str
+
+
+class RunGates(_Action, frozen=True, kw_only=True):
+    """Run the gates of a rig."""
+
+
+class Land(_Action, frozen=True, kw_only=True):
+    """Land a branch, or merge its pull request."""
+
+
+class RepeatCall(_Action, frozen=True, kw_only=True):
+    """Ask gates or forge again; `tell` says that they have not answered for long."""
+
+    tell: bool = False
+
+
+class SendBack(_Action, frozen=True, kw_only=True):
+    """Make work that a merge request waits for."""
+
+    purpose: Purpose
+
+
+class CreateLanding(_Action, frozen=True, kw_only=True):
+    """Have the branch of a convoy merged."""
+
+    rig: str
+
+
+class EndConvoy(_Action, frozen=True, kw_only=True):
+    """Close a convoy that is done, or give it up by a code."""
+
+    code: str = ""
+
+
+class AskAboutConvoy(_Action, frozen=True, kw_only=True):
+    """Ask for somebody because a bead of a convoy failed."""
+
+
+class Bump(_Action, frozen=True, kw_only=True):
+    """Make an escalation more severe, or set when that is looked at."""
+
+    severity: Severity
+    next_ms: int
+    tell: bool = True
+
+
+class OpenBreaker(_Action, frozen=True, kw_only=True):
+    """Cut dispatching off; `tell` the first time."""
+
+    until_ms: int
+    tell: bool = False
+
+
+class HalfOpenBreaker(_Action, frozen=True, kw_only=True):
+    """Let one attempt through."""
+
+
+class CloseBreaker(_Action, frozen=True, kw_only=True):
+    """Go on dispatching."""
+
+
+class ChangeBudget(_Action, frozen=True, kw_only=True):
+    """Note that the day's money is used up, or that there is some."""
+
+    exhausted: bool
+
+
+class EndDrain(_Action, frozen=True, kw_only=True):
+    """Give up waiting for a host that does not come back."""
+
+
+class Retire(_Action, frozen=True, kw_only=True):
+    """Drop what ended long ago."""
+
+    keys: tuple[str, ...]
+
+
+class Alert(_Action, frozen=True, kw_only=True):
+    """Announce a violation."""
+
+    number: int
+    about: str
+
+
+class AwaitViolation(_Action, frozen=True, kw_only=True):
+    """Look at a violation again when it should have passed."""
+
+    number: int
+    about: str
+    after_ms: int
+
+
+Action: TypeAlias = (
+    Dispatch | Recover | Release | Stall | Poke | PushNudge | DeliverMail | FailBead | SkipReview
+    | FailReview | RunGates | Land | RepeatCall | SendBack | CreateLanding | EndConvoy
+    | AskAboutConvoy | Bump | OpenBreaker | HalfOpenBreaker | CloseBreaker | ChangeBudget
+    | EndDrain | Retire | Alert | AwaitViolation
+)  # fmt: skip
+
+
+def saw(state: State, bead: str = "", agent: str = "") -> Expect:
+    """Return what a rule sees of a bead, an agent and the town."""
+    work, worker = state.beads.get(bead), state.agents.get(agent)
+    return Expect(
+        bead=0 if work is None else work.version + 1,
+        agent=("", "", 0) if worker is None else (worker.status, worker.hook, worker.epoch),
+        breaker=f"{state.town.breaker.state} {state.town.breaker.probe}".rstrip(),
+        draining=bool(state.town.drain_nonce),
+    )
+
+
+def found(state: State, action: Any) -> Expect:
+    """Return what an action's expectation is compared with."""
+    return saw(state, action.bead, action.agent)
+
+
+def act(state: State, action: Action, policy: Policy, at: At) -> Work:
+    """Return the intents of an action, its effects, and nothing else."""
+    match action:
+        case Dispatch():
+            return _dispatch(state, action, policy, at)
+        case Recover() | Release() | Stall() | Poke() | PushNudge() | DeliverMail():
+            return _about_agent(state, action, policy, at)
+        case SkipReview() | FailReview() | RunGates() | Land() | RepeatCall() | SendBack():
+            return _about_review(state, action, policy, at)
+        case CreateLanding() | EndConvoy() | AskAboutConvoy() | FailBead() | Bump():
+            return _about_work(state, action, policy, at)
+        case _:
+            return _about_town(action, at)
+
+
+# ------------------------------------------------------------------------------------- dispatch
+
+
+def _dispatch(state: State, action: Dispatch, policy: Policy, at: At) -> Work:
+    bead, agent = state.beads[action.bead], state.agents.get(action.agent)
+    attempt = str(at.event)
+    made: tuple[events.Event, ...] = ()
+    if action.create:
+        name = f"{action.role.capitalize()}-{len(state.agents) + 1}"
+        made = (events.AgentAdded(agent=action.agent, role=action.role, rig=action.rig, name=name),)
+    intent = intents.Dispatched(
+        bead=bead.id,
+        agent=action.agent,
+        attempt=attempt,
+        unheard_ms=policy.unheard_ms,
+        stale_ms=policy.stale_ms,
+        cooldown_ms=cooldown_ms(policy, bead.charged),
+        refused_ms=doubled_ms(policy.refused_first_ms, policy.refused_cap_ms, bead.refused),
+        probe=action.probe,
+    )
+    branch, target = branches(state, bead)
+    body = ports.StartCall(
+        agent=action.agent,
+        attempt=attempt,
+        role=action.role,
+        rig=action.rig,
+        bead=bead.id,
+        content=bead.content,
+        branch=branch,
+        target=target,
+        host="" if agent is None else agent.host,
+    )
+    epoch = 1 if agent is None else agent.epoch + 1
+    effect = _effect(HOSTS, _lane(action.agent), body, at.now_ms + START_VALID_MS, epoch)
+    return Work(intents=(*made, intent), effects=(effect,))
+
+
+def branches(state: State, bead: Bead) -> tuple[str, str]:
+    """Return the branch that an attempt at a bead works on, and the one that it is meant for."""
+    review = bead.review
+    if review is None and bead.source and (request := state.beads.get(bead.source)) is not None:
+        review = request.review
+    if review is not None:
+        return review.branch, review.target
+    rig = state.rigs.get(bead.rig)
+    convoy = state.beads.get(bead.convoy)
+    if convoy is not None and convoy.convoy_of is not None and convoy.convoy_of.branch:
+        return f"bead/{bead.id}/{bead.attempts + 1}", convoy.convoy_of.branch
+    return f"bead/{bead.id}/{bead.attempts + 1}", "main" if rig is None else rig.branch
+
+
+def _lane(agent: str) -> str:
+    return f"agent/{agent}"
+
+
+def _effect(
+    provider: str, lane: str, body: ports.Body, valid_until_ms: int, epoch: int = 0
+) -> Effect:
+    return Effect(
+        lane=lane, provider=provider, body=body, epoch=epoch, valid_until_ms=valid_until_ms
+    )
+
+
+def _stop(agent: Agent, at: At) -> Effect:
+    """Return the stop of an agent, which what waits in its lane gives way to."""
+    return Effect(
+        lane=_lane(agent.id),
+        provider=HOSTS,
+        body=ports.StopCall(agent=agent.id, epoch=agent.epoch, host=agent.host),
+        epoch=agent.epoch,
+        valid_until_ms=at.now_ms + STOP_VALID_MS,
+        supersedes=True,
+    )
+
+
+def _notice(code: str, about: str, at: At, severity: Severity = "medium") -> Effect:
+    body = ports.NoticeCall(code=code, about=about, severity=severity)
+    return _effect(NOTICES, NOTICE_LANE, body, at.now_ms + SEND_VALID_MS)
+
+
+def _escalation(category: str, about: str, at: At, severity: Severity) -> events.Escalated:
+    return events.Escalated(
+        escalation=f"esc-{derive(at.event, category)[:16]}",
+        severity=severity,
+        category=category,
+        about=about,
+    )
+
+
+def _asked(state: State, category: str, about: str, at: At, severity: Severity) -> Work:
+    """Return the escalation of something, unless somebody is asked about it already."""
+    if state.index.get(("escalations", about, category)):
+        return Work()
+    intents = (_escalation(category, about, at, severity),)
+    return Work(intents=intents, effects=(_notice(category, about, at, severity),))
+
+
+def _both(one: Work, other: Work) -> Work:
+    return Work(intents=one.intents + other.intents, effects=one.effects + other.effects)
+
+
+# --------------------------------------------------------------------------------------- agents
+
+
+def _about_agent(state: State, action: Any, policy: Policy, at: At) -> Work:
+    agent = state.agents.get(action.agent)
+    match action:
+        case Recover(attempt=attempt, bead=bead, code=code, charged=charged):
+            lost = intents.AttemptFailed(
+                agent=action.agent, attempt=attempt, bead=bead, code=code, charged=charged
+            )
+            effects = () if agent is None or agent.attempt != attempt else (_stop(agent, at),)
+            return Work(intents=(lost,), effects=effects)
+        case DeliverMail(bead=message):
+            assert agent is not None
+            return _mail(state.beads[message], agent, policy, at)
+        case PushNudge(nudge=one):
+            assert agent is not None
+            return _nudge(agent, state.nudges[one], policy, at)
+        case _:
+            pass
+    assert agent is not None
+    match action:
+        case Release(repair=repair):
+            freed = intents.AgentReleased(agent.id, repair)
+            return Work(intents=(freed,), effects=(_stop(agent, at),))
+        case Stall():
+            stalled = intents.AgentStalled(agent=agent.id, release_ms=policy.stalled_ms)
+            work = Work(intents=(stalled,), effects=(_stop(agent, at),))
+            return _both(work, _asked(state, "stuck_agent", f"a/{agent.id}", at, "high"))
+        case Poke(level=level):
+            handled = Work(intents=(intents.InactivityHandled(agent.id, level),))
+            fresh = Nudge(id=f"nudge-{derive(at.event)[:16]}", agent=agent.id, level=level)
+            work = _both(handled, _nudge(agent, fresh, policy, at))
+            if level == 1:
+                return work
+            return _both(work, _asked(state, "stuck_agent", f"a/{agent.id}", at, "medium"))
+        case other:
+            raise TypeError(f"{type(other).__name__} is not about an agent")
+
+
+def _nudge(agent: Agent, known: Nudge, policy: Policy, at: At) -> Work:
+    one, level, content = known.id, known.level, known.content
+    kept = events.NudgeSent(
+        nudge=one, agent=agent.id, level=level, content=content, again_ms=policy.mail_again_ms
+    )
+    body = ports.NudgeCall(
+        nudge=one,
+        agent=agent.id,
+        attempt=agent.attempt,
+        level=level,
+        content=content,
+        host=agent.host,
+    )
+    effect = _effect(HOSTS, _lane(agent.id), body, at.now_ms + SEND_VALID_MS, agent.epoch)
+    return Work(intents=(kept,), effects=(effect,))
+
+
+def _mail(message: Bead, agent: Agent, policy: Policy, at: At) -> Work:
+    body = ports.MailCall(
+        message=message.id,
+        agent=agent.id,
+        attempt=agent.attempt,
+        content=message.content,
+        host=agent.host,
+    )
+    effect = _effect(HOSTS, _lane(agent.id), body, at.now_ms + SEND_VALID_MS, agent.epoch)
+    tried = intents.MailTried(message.id, policy.mail_again_ms)
+    return Work(intents=(tried,), effects=(effect,))
+
+
+# -------------------------------------------------------------------------------------- reviews
+
+
+def _about_review(state: State, action: Any, policy: Policy, at: At) -> Work:
+    bead = state.beads[action.bead]
+    review = bead.review
+    assert review is not None
+    match action:
+        case SkipReview():
+            return Work(intents=(intents.ReviewSkipped(bead.id),))
+        case FailReview(code=code):
+            return Work(intents=(intents.ReviewFailed(bead.id, code),))
+        case RepeatCall(tell=tell):
+            again = Work(intents=(intents.CallRepeated(bead.id),))
+            return (
+                _both(again, _asked(state, "no_answer", f"b/{bead.id}", at, "high"))
+                if (tell)
+                else again
+            )
+        case SendBack(purpose=purpose):
+            new = NewBead(
+                id=f"fix-{derive(at.event)[:16]}",
+                rig=bead.rig,
+                content=review.content or bead.content,
+                priority=max(bead.priority - 1, 0),
+                purpose=purpose,
+            )
+            return Work(intents=(intents.SentBack(mr=bead.id, bead=new),))
+        case RunGates():
+            return _gates(state, bead, review, policy, at)
+        case _:
+            return _land(bead, review, policy, at)
+
+
+def _again_ms(review: Review, policy: Policy) -> int:
+    return doubled_ms(policy.call_again_ms, policy.call_cap_ms, review.calls)
+
+
+def _gates(state: State, bead: Bead, review: Review, policy: Policy, at: At) -> Work:
+    call, again_ms = review.call + 1, _again_ms(review, policy)
+    asked = intents.GatesAsked(bead.id, call, policy.gates_ms, again_ms)
+    body = ports.GatesCall(
+        mr=bead.id,
+        call=call,
+        rig=bead.rig,
+        branch=review.branch,
+        target=review.target,
+        commit=review.commit,
+        gates=state.rigs[bead.rig].gates,
+    )
+    effect = _effect(FORGES, f"gates/{bead.id}", body, at.now_ms + GATES_VALID_MS, call)
+    return Work(intents=(asked,), effects=(effect,))
+
+
+def _land(bead: Bead, review: Review, policy: Policy, at: At) -> Work:
+    call, again_ms = review.call + 1, _again_ms(review, policy)
+    asked = intents.LandAsked(bead.id, call, policy.land_ms, again_ms)
+    body: ports.Body
+    if review.stage == "polling":
+        body = ports.MergeCall(mr=bead.id, call=call, rig=bead.rig, pr_url=review.pr_url)
+    else:
+        body = ports.LandCall(
+            mr=bead.id,
+            call=call,
+            rig=bead.rig,
+            branch=review.branch,
+            target=review.target,
+            commit=review.commit,
+        )
+    effect = _effect(FORGES, f"rig/{bead.rig}", body, at.now_ms + LAND_VALID_MS, call)
+    return Work(intents=(asked,), effects=(effect,))
+
+
+# ----------------------------------------------------------------------------- beads and convoys
+
+
+def _about_work(state: State, action: Any, policy: Policy, at: At) -> Work:
+    bead = state.beads[action.bead]
+    key = f"b/{bead.id}"
+    match action:
+        case FailBead(code=code):
+            failed = Work(intents=(intents.BeadFailed(bead.id, code),))
+            return _both(failed, _asked(state, "bead_failed", key, at, "high"))
+        case EndConvoy(code=code):
+            ended = Work(intents=(intents.ConvoyEnded(bead.id, code),))
+            return _both(ended, _asked(state, "convoy_failed", key, at, "high")) if code else ended
+        case AskAboutConvoy():
+            waits = Work(intents=(intents.ConvoyWaits(bead.id),))
+            return _both(waits, _asked(state, "convoy_waits", key, at, "high"))
+        case CreateLanding(rig=rig):
+            assert bead.convoy_of is not None
+            wait_ms = doubled_ms(
+                policy.landing_first_ms, policy.landing_cap_ms, bead.convoy_of.landings + 1
+            )
+            made = intents.LandingCreated(
+                convoy=bead.id, mr=f"mr-{derive(at.event)[:16]}", rig=rig, cooldown_ms=wait_ms
+            )
+            return Work(intents=(made,))
+        case Bump(severity=severity, next_ms=next_ms, tell=tell):
+            bumped = intents.EscalationBumped(bead.id, severity, next_ms)
+            notice = (_notice("escalation_waits", key, at, severity),) if tell else ()
+            return Work(intents=(bumped,), effects=notice)
+        case other:
+            raise TypeError(f"{type(other).__name__} is not about work")
+
+
+# ------------------------------------------------------------------------------- the town itself
+
+
+def _about_town(action: Any, at: At) -> Work:
+    match action:
+        case OpenBreaker(until_ms=until_ms, tell=tell):
+            notice = (_notice("breaker_opened", SELF, at, "critical"),) if tell else ()
+            return Work(intents=(intents.BreakerOpened(until_ms),), effects=notice)
+        case HalfOpenBreaker():
+            return Work(intents=(intents.BreakerHalfOpened(),))
+        case CloseBreaker():
+            closed = (_notice("breaker_closed", SELF, at),)
+            return Work(intents=(intents.BreakerClosed(),), effects=closed)
+        case ChangeBudget(exhausted=exhausted):
+            code = "budget_exhausted" if exhausted else "budget_restored"
+            notice = (_notice(code, SELF, at, "high"),)
+            return Work(intents=(intents.BudgetChanged(exhausted),), effects=notice)
+        case EndDrain():
+            return Work(intents=(events.DrainEnded(),))
+        case Retire(keys=keys):
+            return Work(intents=(intents.Retired(keys),))
+        case Alert(number=number, about=about):
+            alerted = (intents.ViolationAlerted(number, about),)
+            return Work(
+                intents=alerted, effects=(_notice(f"invariant_{number}", about, at, "critical"),)
+            )
+        case AwaitViolation(number=number, about=about, after_ms=after_ms):
+            return Work(intents=(intents.ViolationWaits(number, about, after_ms),))
+        case other:
+            raise TypeError(f"a town does not know {type(other).__name__}")
