@@ -1,8 +1,8 @@
 """Invariants of a town, and their lifecycle: opened, updated, resolved.
 
 They run over what a tick touched, at its end; what they find are events of the same tick, and rules
-announce each opening once. Number 12 (no event waits for long) is about what no state knows: the
-doctor checks it. A repair is an action like all others (`rules/agents.py`).
+announce each opening once. Number 12 (no event waits for long) is about what no state knows, and
+nothing checks it yet. A repair is an action like all others (`rules/agents.py`).
 """
 
 from __future__ import annotations
