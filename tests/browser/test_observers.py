@@ -35,7 +35,7 @@ def page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
 
 def observability(page: Page, plane: PlaneProcess, one: Observed) -> None:
     page.goto(plane.url)
-    page.get_by_role("link", name=one.name).click()
+    page.get_by_role("link", name=one.name, exact=True).click()
     page.get_by_role("link", name="Observability").click()
     # Its node is there already, so that page leads on to it at once.
     expect(page).to_have_url(re.compile(r"/nodes/nd_"), timeout=LONG_MS)
