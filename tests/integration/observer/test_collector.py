@@ -257,3 +257,30 @@ def test_a_run_with_much_to_read_is_cut_short_at_the_end(home: Home, node: Node)
     assert reading.run(), "there is more"
     node.plane.wait(lambda: node.uploader.depth() == {})
     assert node.plane.count("/ingest/events") == 1
+
+
+def test_what_arrived_without_an_answer_is_the_same_upload_after_a_no_and_a_yes(
+    home: Home, node: Node
+) -> None:
+    node.registered().allow("transcripts")
+    reading = collector(node, [openclaw(home, node)])
+    node.plane.fault = lambda path: (503, b"") if path == "/ingest/events" else None
+    for text in ("one", "two"):
+        home.say("s", text)
+        reading.run()
+    rows = "SELECT event_id FROM sync_queue ORDER BY event_id"
+    found = node.uploader.outbox.read(lambda connection: connection.execute(rows).fetchall())
+    lost = {event_id.rpartition(":")[2] for (event_id,) in found}
+    assert len(lost) == 2
+    node.allow()
+    node.uploader.follow_gate()
+    home.say("s", "three")
+    node.plane.fault = lambda _path: None
+    node.allow("transcripts")
+    node.uploader.follow_gate()
+    reading.forget()
+    while reading.run():
+        pass
+    node.plane.wait(lambda: node.plane.count("/ingest/events") == 3)
+    again = {request.body["id"] for request in node.plane.content()}
+    assert lost < again, "the plane knows those that it has"

@@ -346,6 +346,24 @@ def test_sqlite_transcripts_come_once_and_go_on(stage: Stage) -> None:
     connection.close()
 
 
+def test_a_withdrawn_upload_of_sqlite_is_read_again_with_the_same_events(stage: Stage) -> None:
+    connection = database(stage)
+    insert(connection, "s1", 1, message("e1"))
+    (lost,) = stage.parts("transcripts", stage.sqlite)
+    content, stream = lost.cursor.content, lost.cursor.stream
+    stage.outbox.write(lambda current: cursors.rewind(current, content, stream, lost.start))
+    insert(connection, "s1", 2, message("e2"))
+    again, more = stage.parts("transcripts", stage.sqlite)
+    assert again.event_ids == lost.event_ids
+    assert len(more.event_ids) == 1
+    stage.outbox.write(lambda current: cursors.rewind(current, content, stream, 0))
+    stage.outbox.write(lambda current: cursors.save(current, lost.cursor._replace(offset=0)))
+    connection.execute("DELETE FROM transcript_events WHERE seq = 1")
+    (rest,) = stage.parts("transcripts", stage.sqlite)
+    assert rest.event_ids == more.event_ids, "an edge with nothing before it is none"
+    connection.close()
+
+
 def test_reading_sqlite_never_holds_up_the_agents_writes(stage: Stage) -> None:
     connection = database(stage)
     connection.execute("PRAGMA busy_timeout = 0")

@@ -10,7 +10,7 @@ import _sqlite3 as sqlite3
 import json
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from holdfast.machine.observer import limits
 from holdfast.outbox.transaction import Transaction
@@ -45,6 +45,13 @@ CREATE TABLE IF NOT EXISTS observer_gone (
   since_ms INTEGER NOT NULL,
   PRIMARY KEY (content, stream)
 ) WITHOUT ROWID"""
+_EDGES: Final = """
+CREATE TABLE IF NOT EXISTS observer_edges (
+  content TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  offset INTEGER NOT NULL,
+  PRIMARY KEY (content, stream, offset)
+) WITHOUT ROWID"""
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS observer_inodes ON observer_cursors (content, inode)",
     "CREATE INDEX IF NOT EXISTS observer_names ON observer_cursors (content, name)",
@@ -66,6 +73,19 @@ _BY_INODE: Final = (
 _REWIND: Final = (
     "UPDATE observer_cursors SET offset = min(offset, ?), tail = '', at_ms = 0"
     " WHERE content = ? AND stream = ?"
+)
+_EDGE: Final = "INSERT OR IGNORE INTO observer_edges VALUES (?, ?, ?)"
+_EDGE_AT_CURSOR: Final = (
+    "INSERT OR IGNORE INTO observer_edges SELECT content, stream, offset FROM observer_cursors"
+    " WHERE content = ? AND stream = ?"
+)
+_EDGES_PASSED: Final = "DELETE FROM observer_edges WHERE content = ? AND stream = ? AND offset <= ?"
+_NEXT_EDGE: Final = (
+    "SELECT min(offset) FROM observer_edges WHERE content = ? AND stream = ? AND offset > ?"
+)
+_EDGES_DROPPED: Final = (
+    "DELETE FROM observer_edges WHERE content = :content"
+    " AND stream NOT IN (SELECT stream FROM observer_cursors WHERE content = :content)"
 )
 _WIDEN: Final = (
     "UPDATE observer_cursors SET offset = skipped, skipped = -1, tail = '', at_ms = 0"
@@ -133,6 +153,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute(_TABLE)
     connection.execute(_BOUNDS)
     connection.execute(_GONE)
+    connection.execute(_EDGES)
     for index in _INDEXES:
         connection.execute(index)
 
@@ -140,10 +161,17 @@ def prepare(connection: sqlite3.Connection) -> None:
 def save(current: Transaction, cursor: Cursor) -> None:
     """Write a cursor."""
     current.execute(_SAVE, cursor)
+    current.execute(_EDGES_PASSED, (cursor.content, cursor.stream, cursor.offset))
 
 
 def rewind(current: Transaction, content: str, stream: str, offset: int) -> None:
-    """Put a cursor back to `offset`, if it is beyond."""
+    """Put a cursor back to `offset`, where an upload began, if it is beyond.
+
+    Both ends of the upload are kept as edges, at which reading stops: it may have arrived without
+    an answer, and only an upload of the same events is known to the plane as the same.
+    """
+    current.execute(_EDGE_AT_CURSOR, (content, stream))
+    current.execute(_EDGE, (content, stream, offset))
     current.execute(_REWIND, (offset, content, stream))
 
 
@@ -190,11 +218,12 @@ def forget(current: Transaction, content: str, gone: Sequence[str], now_ms: int)
         "content": content, "gone": json.dumps(gone), "now_ms": now_ms,
         "kept_ms": now_ms - limits.GONE_KEPT_MS, "most": limits.GONE_MAX,
     }  # fmt: skip
-    for statement in (_NOT_GONE, _GONE_NOW, _DROP, _DROP_MORE, _DROPPED):
+    for statement in (_NOT_GONE, _GONE_NOW, _DROP, _DROP_MORE, _DROPPED, _EDGES_DROPPED):
         current.execute(statement, values)
 
 
-Read = Callable[[Callable[[sqlite3.Connection], "Cursor | None"]], "Cursor | None"]
+Read = Callable[[Callable[[sqlite3.Connection], Any]], Any]
+"""Returns what the callable found in the queue's database."""
 
 
 class CursorReader:
@@ -206,11 +235,25 @@ class CursorReader:
 
     def of_name(self, content: str, name: str) -> Cursor | None:
         """Return the newest cursor of a name."""
-        return self._read(lambda connection: _one(connection, _BY_NAME, (content, name)))
+        found: Cursor | None = self._read(
+            lambda connection: _one(connection, _BY_NAME, (content, name))
+        )
+        return found
 
     def of_inode(self, content: str, inode: int) -> Cursor | None:
         """Return the newest cursor of an inode."""
-        return self._read(lambda connection: _one(connection, _BY_INODE, (content, inode)))
+        found: Cursor | None = self._read(
+            lambda connection: _one(connection, _BY_INODE, (content, inode))
+        )
+        return found
+
+    def next_edge(self, cursor: Cursor) -> int | None:
+        """Return where the next upload has to end, if one that began there was withdrawn."""
+        values = cursor.content, cursor.stream, cursor.offset
+        found: int | None = self._read(
+            lambda connection: connection.execute(_NEXT_EDGE, values).fetchone()[0]
+        )
+        return found
 
 
 def _one(connection: sqlite3.Connection, sql: str, values: tuple[str, str | int]) -> Cursor | None:

@@ -43,7 +43,7 @@ class LineFile(NamedTuple):
             cursor = files.find_cursor(file, cursors, self.content, self.name)
             if file.modified_ms < since_ms and cursor.offset < file.size:
                 return _all_too_old(file, cursor, since_ms)
-            return self._lines(file, cursor, since_ms)
+            return self._lines(file, cursor, since_ms, cursors.next_edge(cursor))
 
     def next_lines(self, cursors: CursorReader, content: ContentClass) -> Lines | None:
         """Return raw lines; see `parts.Source`."""
@@ -65,12 +65,14 @@ class LineFile(NamedTuple):
         offset = 0 if known is None else known.offset
         return self.size - offset if self.size > offset else None
 
-    def _lines(self, file: Opened, cursor: Cursor, since_ms: int) -> Part | None:
+    def _lines(self, file: Opened, cursor: Cursor, since_ms: int, edge: int | None) -> Part | None:
         values: list[Any] = []
         ids: list[str] = []
         size, end, at_ms = limits.BODY_ROOM_BYTES, cursor.offset, cursor.at_ms
         start, too_long = NEVER, 0
         for line in files.lines_after(file, cursor.offset):
+            if edge is not None and end > cursor.offset and line.start >= edge:
+                break
             record = (
                 oversized(line.end - line.start - 1)
                 if line.content is None

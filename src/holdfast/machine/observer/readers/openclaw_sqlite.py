@@ -185,7 +185,11 @@ class SqliteSession(NamedTuple):
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the next events; see `parts.Source`."""
         cursor = self._cursor(cursors, self.content)
-        return self._part(cursor, self._rows(cursor), since_ms)
+        rows = self._rows(cursor)
+        edge = cursors.next_edge(cursor)
+        # Where nothing is left before the edge, it is none.
+        before = rows if edge is None else [row for row in rows if row[0] < edge]
+        return self._part(cursor, before or rows, since_ms)
 
     def next_lines(self, cursors: CursorReader, content: ContentClass) -> Lines | None:
         """Return raw events; see `parts.Source`."""
