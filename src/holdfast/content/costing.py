@@ -88,6 +88,7 @@ class Costing:
         days = await self.recent((node,), self.prices().prices, today)
         begin = today.replace(day=1)
         return Spending(
+            at_ms=now_ms,
             counters=self.lets_out(node),
             day=days.get(today, Tally()).view(),
             month=total_of(one for day, one in days.items() if begin <= day <= today).view(),

@@ -41,7 +41,11 @@ def crossings(limits: Iterable[Limit], spent: Callable[[Limit], int], now_ms: in
 def budget_view(
     budget: Budget | None, meters: Sequence[Meter], spending: Spending | None, now_ms: int
 ) -> BudgetView:
-    """Return a budget and what was spent of it, where that is known; whose it is, is not said."""
+    """Return a budget and what was spent of it, where that is known; whose it is, is not said.
+
+    The periods are those of what was spent, of `now_ms` where nothing is known of that.
+    """
+    now_ms = now_ms if spending is None else spending.at_ms
     limits = () if budget is None else limits_of(budget)
     note = _note(limits, spending)
     if spending is not None and not spending.counters and not _is_used(spending):

@@ -72,11 +72,14 @@ class BudgetFacts(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Spending(Struct, frozen=True, gc=False, kw_only=True):
-    """What an agent's node used today and this month, by the counters that came.
+    """What an agent's node used in the day and month of `at_ms`, by the counters that came.
 
-    `counters` is whether its owner lets counters out now: without that it is not known.
+    Whoever compares it with limits takes their periods of `at_ms` (ms since the epoch), never of a
+    clock that is read later: the day may have ended in between. `counters` is whether its owner
+    lets counters out now: without that it is not known.
     """
 
+    at_ms: int
     counters: bool
     day: Used
     month: Used

@@ -68,6 +68,7 @@ class Counters:
         begins, ends = period_of("month", now_ms)
         month = sum(micro for day_ms, micro in days.items() if begins <= day_ms < ends)
         return Spending(
+            at_ms=now_ms,
             counters=True,
             day=used_of(days.get(period_of("day", now_ms)[0], 0)),
             month=used_of(month),
@@ -152,5 +153,5 @@ class Spenders:
             if facts is None or state.desired == "destroyed":
                 continue
             node = node_of_instance(state.account, state.id)
-            for letter in crossed(facts, self._fleet.counters.spending(node, now_ms), now_ms):
+            for letter in crossed(facts, self._fleet.counters.spending(node, now_ms)):
                 yield f"{state.id} does not know {letter}; it knows {facts.meters}"

@@ -156,7 +156,7 @@ def budgets_over(
 ) -> Budgets:
     """Return budgets over whatever measures nodes; `elsewhere` keeps those of other nodes."""
     known = InstanceBudgets(core.mailbox, due, core.log)
-    watch = SpendWatch(due, (known, *elsewhere), measure, clock=core.clock, log=core.log)
+    watch = SpendWatch(due, (known, *elsewhere), measure, log=core.log)
 
     async def fill() -> None:
         await known.fill(core.stores.reader)
