@@ -11,9 +11,10 @@ from holdfast.content.costs import Tally, month_of, periods, total_of
 from holdfast.content.ports import Consents, ContentStore, UsageBy, UsageQuery
 from holdfast.content.prices import Plan, Prices, Rates
 from holdfast.content.records import Node, UsageSum
+from holdfast.content.senders import OURS, Senders
 from holdfast.content.settled import SettledUsage
 from holdfast.content.usage import day_of, parse_day
-from holdfast.letters.spend import Spending
+from holdfast.letters.spend import Blind, Spending
 from holdfast.wire.api.costs import CostMonth, CostsBy
 
 
@@ -45,6 +46,15 @@ class Costing:
     def lets_out(self, node: Node) -> bool:
         """Return whether the owner of a node lets its counters out now."""
         return gate.allows(self._consents.standing(node.id), "counters")
+
+    def blind(self, node_id: str, senders: Senders) -> Blind:
+        """Return why nothing of a node is measured now."""
+        if not gate.allows(self._consents.standing(node_id), "counters"):
+            return "consent"
+        current = senders.find(senders.current)
+        is_ours = current is None or current.program == OURS
+        waits = any(one.waits_ms for one in senders.known if one.program == OURS)
+        return "sender" if waits and not is_ours else ""
 
     async def tallies(
         self, asked: Asked, nodes: Sequence[Node], prices: Prices, today: date
@@ -89,7 +99,7 @@ class Costing:
         begin = today.replace(day=1)
         return Spending(
             at_ms=now_ms,
-            counters=self.lets_out(node),
+            blind=self.blind(node.id, node.senders),
             day=days.get(today, Tally()).view(),
             month=total_of(one for day, one in days.items() if begin <= day <= today).view(),
             projection=month_of(days, today),

@@ -23,6 +23,7 @@ from holdfast.letters.budgets import budget_view
 from holdfast.letters.spend import BudgetFacts, Crossing, Meter, SpendCrossed, Spending
 from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
+from holdfast.wire.api.budgets import BudgetView
 from holdfast.wire.budget import Budget, level_of, period_of
 from holdfast.wire.times import time_text
 from tests.support.logs import Lines
@@ -189,6 +190,29 @@ async def test_a_budget_that_is_set_at_midnight_says_the_day_that_was_measured()
     assert [(one.level, one.starts_ms) for one in _crossings(day, spending)] == [(100, begins)]
     shown = budget_view(day, (), spending, rig.clock.now_ms()).limits[0]
     assert (shown.spent, shown.until) == (12 * MICRO, time_text(ends))
+
+
+async def test_a_budget_is_blind_where_the_observer_is_refused() -> None:
+    rig = Measured()
+    node = Node(no=2, id=NODE.id, account="local", name="n", key="k")
+    daemon, ours = "clawmetry", "holdfast-observer"
+
+    async def shown() -> BudgetView:
+        spending = await rig.costing.spending(node, NOW)
+        return budget_view(BUDGET, (), spending, NOW)
+
+    node.senders.hear(daemon, "k", "0.12", NOW)
+    assert (await shown()).counters
+    assert node.senders.hear(ours, "k", "0.1.0", NOW).is_second
+    found = await shown()
+    assert (found.counters, found.limits[0].spent) == (False, None)
+    assert found.note.startswith("Another program sends for its node")
+    rig.consents.revoke(NODE.id)
+    assert (await shown()).note.startswith("Its owner lets no counters out")
+    rig.consents.grant(NODE.id, ("counters",))
+    node.senders.choose(f"{ours}:k", by="owner", now_ms=NOW)
+    found = await shown()
+    assert (found.counters, found.note, found.limits[0].spent) == (True, "", 0)
 
 
 async def test_what_has_no_price_counts_in_tokens_alone() -> None:
