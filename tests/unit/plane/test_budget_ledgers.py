@@ -9,9 +9,10 @@ import msgspec
 
 from holdfast.actors.ports import Accepted
 from holdfast.content.spend_watch import DueNodes
-from holdfast.letters.spend import Blind, BudgetFacts
+from holdfast.letters.spend import Blind, BudgetFacts, SpendCrossed
 from holdfast.plane.wiring.budgets import InstanceBudgets, check_budgets
 from holdfast.wire.budget import Budget
+from holdfast.wire.consent import node_of_instance
 from tests.support.logs import Lines
 
 
@@ -29,14 +30,30 @@ class Told:
         return []
 
 
-def ledger_of(*nodes: str) -> tuple[InstanceBudgets, Told]:
+def ledger_of(*nodes: str, instance: str = "") -> tuple[InstanceBudgets, Told]:
     """Return a ledger with a budget of the instance of each node."""
     told = Told()
     ledger = InstanceBudgets(told, DueNodes(), Lines())
     for node in nodes:
-        facts = BudgetFacts(instance=f"i-{node}", account="local", budget=Budget(day_micro=1))
+        facts = BudgetFacts(
+            instance=instance or f"i-{node}", account="local", budget=Budget(day_micro=1)
+        )
         ledger._put(node, msgspec.json.encode(facts))
     return ledger, told
+
+
+async def test_a_letter_reaches_the_instance_and_none_where_its_budget_is_gone() -> None:
+    node = node_of_instance("local", "i")
+    ledger, told = ledger_of(node, instance="i")
+    letter = SpendCrossed(
+        account="local", period="day", measure="money", starts_ms=0, level=100, spent=2, most=1,
+        currency="USD",
+    )  # fmt: skip
+    await ledger.crossed(node, letter, "key")
+    assert [str(to) for to, _ in told.told] == ["instance/i"]
+    ledger._put(node, None)  # as a commit does while the node is being measured
+    await ledger.crossed(node, letter, "another")
+    assert len(told.told) == 1
 
 
 def test_the_doctor_names_each_budget_that_measures_nothing_and_what_mends_it() -> None:

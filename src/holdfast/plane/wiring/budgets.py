@@ -87,8 +87,11 @@ class InstanceBudgets:
         return tuple(self._facts)
 
     async def crossed(self, node: str, letter: SpendCrossed, dedupe: str) -> None:
-        """Write the letter to the node's instance."""
-        to, sender = address(KIND, self._facts[node].instance), address(SENDER, node)
+        """Write the letter to the node's instance, unless its budget was removed meanwhile."""
+        facts = self._facts.get(node)
+        if facts is None:
+            return
+        to, sender = address(KIND, facts.instance), address(SENDER, node)
         event = received(sender, Letter(to=to, body=letter))
         row = arrival(event, dedupe=dedupe, source="letter", by=str(sender))
         await self._mailboxes.tell([(to, row)])
