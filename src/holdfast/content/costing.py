@@ -40,6 +40,8 @@ class Costing:
         self, store: ContentStore, consents: Consents, prices: Callable[[], PriceNow]
     ) -> None:
         self._usage = SettledUsage(store)
+        # Apart, since every node with a budget is a question: they would push out those of pages.
+        self._watched = SettledUsage(store)
         self._consents = consents
         self.prices = prices
 
@@ -65,6 +67,16 @@ class Costing:
         model, so that both are one question; sums by node are asked for apart from one change of
         price to the next.
         """
+        return await self._tallies(self._usage, asked, nodes, prices, today)
+
+    async def _tallies(
+        self,
+        usage: SettledUsage,
+        asked: Asked,
+        nodes: Sequence[Node],
+        prices: Prices,
+        today: date,
+    ) -> dict[Hashable, Tally]:
         alike: dict[tuple[Plan, ...], list[int]] = {}
         for node in nodes:
             alike.setdefault(prices.plans_of(node.account, node.id), []).append(node.no)
@@ -77,25 +89,27 @@ class Costing:
         for plans, numbers in alike.items():
             for first, last in parts:
                 query = UsageQuery(tuple(numbers), by, str(first), str(last))
-                for found in await self._usage.usage(query, today):
+                for found in await usage.usage(query, today):
                     tally = tallies.setdefault(_key(asked.by, found), Tally())
                     tally.add(found, parse_day(found.day) or first, rates, plans)
         return tallies
 
-    async def recent(self, nodes: Sequence[Node], prices: Prices, today: date) -> dict[date, Tally]:
+    async def _recent(
+        self, usage: SettledUsage, nodes: Sequence[Node], prices: Prices, today: date
+    ) -> dict[date, Tally]:
         """Return sums by day of the present month, and of the days that a projection is made of."""
         since = min(today.replace(day=1), today - timedelta(days=limits.PROJECTION_DAYS))
-        found = await self.tallies(Asked("day", since, today), nodes, prices, today)
+        found = await self._tallies(usage, Asked("day", since, today), nodes, prices, today)
         return {day: tally for text, tally in found.items() if (day := parse_day(str(text)))}
 
     async def month(self, nodes: Sequence[Node], prices: Prices, today: date) -> CostMonth:
         """Return the present month so far, and what it comes to."""
-        return month_of(await self.recent(nodes, prices, today), today)
+        return month_of(await self._recent(self._usage, nodes, prices, today), today)
 
     async def spending(self, node: Node, now_ms: int) -> Spending:
         """Return what a node used today and this month."""
         today = day_of(now_ms)
-        days = await self.recent((node,), self.prices().prices, today)
+        days = await self._recent(self._watched, (node,), self.prices().prices, today)
         begin = today.replace(day=1)
         return Spending(
             at_ms=now_ms,
