@@ -11,9 +11,10 @@ from holdfast.content.costs import Tally, month_of, periods, total_of
 from holdfast.content.ports import Consents, ContentStore, UsageBy, UsageQuery
 from holdfast.content.prices import Plan, Prices, Rates
 from holdfast.content.records import Node, UsageSum
+from holdfast.content.senders import OURS, Senders
 from holdfast.content.settled import SettledUsage
 from holdfast.content.usage import day_of, parse_day
-from holdfast.letters.spend import Spending
+from holdfast.letters.spend import Blind, Spending
 from holdfast.wire.api.costs import CostMonth, CostsBy
 
 
@@ -39,12 +40,23 @@ class Costing:
         self, store: ContentStore, consents: Consents, prices: Callable[[], PriceNow]
     ) -> None:
         self._usage = SettledUsage(store)
+        # Apart, since every node with a budget is a question: they would push out those of pages.
+        self._watched = SettledUsage(store)
         self._consents = consents
         self.prices = prices
 
     def lets_out(self, node: Node) -> bool:
         """Return whether the owner of a node lets its counters out now."""
         return gate.allows(self._consents.standing(node.id), "counters")
+
+    def blind(self, node_id: str, senders: Senders) -> Blind:
+        """Return why nothing of a node is measured now."""
+        if not gate.allows(self._consents.standing(node_id), "counters"):
+            return "consent"
+        current = senders.find(senders.current)
+        is_ours = current is None or current.program == OURS
+        waits = any(one.waits_ms for one in senders.known if one.program == OURS)
+        return "sender" if waits and not is_ours else ""
 
     async def tallies(
         self, asked: Asked, nodes: Sequence[Node], prices: Prices, today: date
@@ -55,6 +67,16 @@ class Costing:
         model, so that both are one question; sums by node are asked for apart from one change of
         price to the next.
         """
+        return await self._tallies(self._usage, asked, nodes, prices, today)
+
+    async def _tallies(
+        self,
+        usage: SettledUsage,
+        asked: Asked,
+        nodes: Sequence[Node],
+        prices: Prices,
+        today: date,
+    ) -> dict[Hashable, Tally]:
         alike: dict[tuple[Plan, ...], list[int]] = {}
         for node in nodes:
             alike.setdefault(prices.plans_of(node.account, node.id), []).append(node.no)
@@ -67,28 +89,31 @@ class Costing:
         for plans, numbers in alike.items():
             for first, last in parts:
                 query = UsageQuery(tuple(numbers), by, str(first), str(last))
-                for found in await self._usage.usage(query, today):
+                for found in await usage.usage(query, today):
                     tally = tallies.setdefault(_key(asked.by, found), Tally())
                     tally.add(found, parse_day(found.day) or first, rates, plans)
         return tallies
 
-    async def recent(self, nodes: Sequence[Node], prices: Prices, today: date) -> dict[date, Tally]:
+    async def _recent(
+        self, usage: SettledUsage, nodes: Sequence[Node], prices: Prices, today: date
+    ) -> dict[date, Tally]:
         """Return sums by day of the present month, and of the days that a projection is made of."""
         since = min(today.replace(day=1), today - timedelta(days=limits.PROJECTION_DAYS))
-        found = await self.tallies(Asked("day", since, today), nodes, prices, today)
+        found = await self._tallies(usage, Asked("day", since, today), nodes, prices, today)
         return {day: tally for text, tally in found.items() if (day := parse_day(str(text)))}
 
     async def month(self, nodes: Sequence[Node], prices: Prices, today: date) -> CostMonth:
         """Return the present month so far, and what it comes to."""
-        return month_of(await self.recent(nodes, prices, today), today)
+        return month_of(await self._recent(self._usage, nodes, prices, today), today)
 
     async def spending(self, node: Node, now_ms: int) -> Spending:
         """Return what a node used today and this month."""
         today = day_of(now_ms)
-        days = await self.recent((node,), self.prices().prices, today)
+        days = await self._recent(self._watched, (node,), self.prices().prices, today)
         begin = today.replace(day=1)
         return Spending(
-            counters=self.lets_out(node),
+            at_ms=now_ms,
+            blind=self.blind(node.id, node.senders),
             day=days.get(today, Tally()).view(),
             month=total_of(one for day, one in days.items() if begin <= day <= today).view(),
             projection=month_of(days, today),

@@ -297,10 +297,12 @@ class Directory:
         node.facts = {name: value for name, value in node.facts.items() if name not in COUNTERS}
         await self._store.put_nodes((node,))
 
-    def free(self, freed: Mapping[int, int]) -> None:
-        """Count bytes that were purged, by the numbers of nodes."""
-        for node in self._nodes.values() if freed else ():
-            node.stored_bytes -= freed.get(node.no, 0)
+    def free(self, freed: Mapping[int, int]) -> list[Node]:
+        """Count bytes that were purged, by the numbers of nodes; return those nodes."""
+        nodes = [node for node in self._nodes.values() if node.no in freed] if freed else []
+        for node in nodes:
+            node.stored_bytes -= freed[node.no]
+        return nodes
 
     def refuse_intent(self, node: Node) -> None:
         """Count an intent of a key that may not express it."""

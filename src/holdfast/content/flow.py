@@ -75,7 +75,10 @@ class ContentFlow:
         quota: Quota,
         counted: Callable[[str], None],
     ) -> None:
-        """Call `counted` with the id of a node whose counters changed, once they are stored."""
+        """Call `counted` with the id of a node whose counters changed, once that is durable.
+
+        A purge does not tell classes apart, so it names every node that it deleted rows of.
+        """
         self._store = store
         self._directory = directory
         self._consents = consents
@@ -233,7 +236,8 @@ class ContentFlow:
         counters_ms = now_ms - self.quota.keep_counters_ms
         while (part := await self._store.purge(before_ms, counters_before_ms=counters_ms)).rows:
             gone += part.rows
-            self._directory.free(dict(part.freed))
+            for node in self._directory.free(dict(part.freed)):
+                self._counted(node.id)  # counters may be among what is gone
         if gone:
             self._log.info("content.purged", rows=gone, before_ms=before_ms)
 

@@ -103,11 +103,15 @@ class NodeBudgets:
         return () if kept is None else tuple(map(_alert, kept.alerts))
 
     async def crossed(self, node: str, letter: SpendCrossed, dedupe: str) -> None:
-        """Keep what a letter says; it is of the present facts, so it needs no key."""
+        """Keep what a letter says, unless the budget has another limit by now.
+
+        A letter says the level itself, so one that comes twice changes nothing and needs no key.
+        Whoever sets a budget has the node measured after it.
+        """
         del dedupe
         async with self._one_at_a_time:
             kept, found = self._kept.get(node), self._directory.find(node, None)
-            if kept is None or found is None:
+            if kept is None or found is None or not _is_of(letter, kept.facts.budget):
                 return
             now = with_letter(kept, letter, self._clock.now_ms())
             await self._put(found, now)
@@ -125,15 +129,8 @@ class NodeBudgets:
                 return
             facts = BudgetFacts(instance="", account=node.account, budget=budget)
             if kept is not None:
-                same = {
-                    (one.period, one.measure, one.most, one.currency) for one in limits_of(budget)
-                }
-                meters = [
-                    one
-                    for one in kept.facts.meters
-                    if (one.period, one.measure, one.most, one.currency) in same
-                ]
-                facts = replace(facts, meters=tuple(meters), turn=kept.facts.turn + 1)
+                meters = tuple(one for one in kept.facts.meters if _is_of(one, budget))
+                facts = replace(facts, meters=meters, turn=kept.facts.turn + 1)
             await self._put(
                 node, NodeBudget(facts=facts, alerts=() if kept is None else kept.alerts)
             )
@@ -144,6 +141,12 @@ class NodeBudgets:
             self._kept.pop(node.id, None)
         else:
             self._kept[node.id] = kept
+
+
+def _is_of(found: Crossing, budget: Budget) -> bool:
+    """Return whether a crossing is of a limit of this budget."""
+    key = found.period, found.measure, found.most, found.currency
+    return key in ((one.period, one.measure, one.most, one.currency) for one in limits_of(budget))
 
 
 def _alert(one: Alert) -> AlertView:

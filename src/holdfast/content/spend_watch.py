@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, Protocol
 
-from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.letters.spend import BudgetFacts, SpendCrossed, Spending, spent_of
@@ -68,13 +67,11 @@ class SpendWatch:
         ledgers: Sequence[Ledger],
         measure: Callable[[str], Awaitable[Spending | None]],
         *,
-        clock: Clock,
         log: Log,
     ) -> None:
         self._due = due
         self._ledgers = ledgers
         self._measure = measure
-        self._clock = clock
         self._log = log
 
     def note_all(self) -> None:
@@ -99,17 +96,17 @@ class SpendWatch:
             if facts is None:
                 continue
             spending = await self._measure(node)
-            for letter in crossed(facts, spending, self._clock.now_ms()):
+            for letter in crossed(facts, spending):
                 await ledger.crossed(node, letter, dedupe_of(facts, letter))
 
 
-def crossed(facts: BudgetFacts, spending: Spending | None, now_ms: int) -> Iterator[SpendCrossed]:
+def crossed(facts: BudgetFacts, spending: Spending | None) -> Iterator[SpendCrossed]:
     """Yield a letter for each limit whose level is another than is known."""
     if spending is None:
         return
     known = {(one.period, one.measure): one for one in facts.meters}
     for limit in limits_of(facts.budget):
-        starts_ms = period_of(limit.period, now_ms)[0]
+        starts_ms = period_of(limit.period, spending.at_ms)[0]
         meter = known.get((limit.period, limit.measure))
         if meter is not None and meter.starts_ms > starts_ms:
             continue  # the clock was set back; what is known is of later

@@ -109,7 +109,7 @@ def _created(state: Instance, event: events.InstanceCreated, at: At) -> Verdict[
 def _start(state: Instance, _event: events.StartRequested, at: At) -> Verdict[Instance]:
     if state.status == "destroying":
         return Refused("destroying", "the instance is being destroyed; make a new one")
-    paused = spend.refusal(state)
+    paused = spend.refusal(state, at.now_ms)
     if paused is not None:
         return paused
     wanted = replace(
@@ -141,12 +141,12 @@ def _stop(state: Instance, _event: events.StopRequested, _at: At) -> Verdict[Ins
     )
 
 
-def _restart(state: Instance, _event: events.RestartRequested, _at: At) -> Verdict[Instance]:
+def _restart(state: Instance, _event: events.RestartRequested, at: At) -> Verdict[Instance]:
     if state.status in {"provisioned", "destroying", "starting", "restarting"}:
         return Refused("busy", f"the instance is {state.status}; wait, then ask again")
     if not state.machine.id:
         return Refused("no_machine", "the instance has no machine; start it instead")
-    paused = spend.refusal(state)
+    paused = spend.refusal(state, at.now_ms)
     if paused is not None:
         return paused
     wanted = replace(

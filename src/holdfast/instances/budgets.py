@@ -79,7 +79,7 @@ async def _set(deps: Deps, call: Call) -> Reply:
     budget = convert(body, Budget, from_attributes=True)
     event = events.BudgetChanged(
         budget=budget if limits_of(budget) or budget.cap else None,
-        crossings=_crossings(budget, spending, deps.clock.now_ms()),
+        crossings=_crossings(budget, spending),
     )
     answer = await _ask(deps, call, instance, event)
     if answer.stamp is None:
@@ -106,11 +106,11 @@ async def _ask(deps: Deps, call: Call, instance: str, event: events.Event) -> An
     )  # fmt: skip
 
 
-def _crossings(budget: Budget, spending: Spending | None, now_ms: int) -> tuple[Crossing, ...]:
+def _crossings(budget: Budget, spending: Spending | None) -> tuple[Crossing, ...]:
     """Return how far each limit is used up, where that is known."""
     if spending is None:
         return ()
-    found = crossings(limits_of(budget), partial(spent_of, spending), now_ms)
+    found = crossings(limits_of(budget), partial(spent_of, spending), spending.at_ms)
     return tuple(Crossing(**spend.fields_of(one)) for one in found)
 
 

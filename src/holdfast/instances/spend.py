@@ -49,9 +49,17 @@ def next_end_ms(state: Instance) -> int | None:
     return min(map(ends_ms, state.meters), default=None)
 
 
-def refusal(state: Instance) -> Refused | None:
-    """Return why a start may not be, where the cap pauses it or would at once."""
-    found = over(state)
+def _live(state: Instance, now_ms: int) -> tuple[Meter, ...]:
+    """Return the meters whose periods are not over."""
+    return tuple(one for one in state.meters if now_ms < ends_ms(one))
+
+
+def refusal(state: Instance, now_ms: int) -> Refused | None:
+    """Return why a start may not be, where the cap pauses it or would at once.
+
+    A period that is over pauses nothing, also where the rules have yet to end it.
+    """
+    found = over(replace(state, meters=_live(state, now_ms)))
     if found is None:
         return None
     text = f"{used_up(found)}; raise it, or go on: holdfast budget go-on {state.name}"
@@ -101,7 +109,7 @@ def steps(state: Instance, now_ms: int) -> tuple[events.Intent, ...]:
     They are folded in this order, and nothing is left to do after them.
     """
     found: list[events.Intent] = []
-    live = tuple(one for one in state.meters if now_ms < ends_ms(one))
+    live = _live(state, now_ms)
     if live != state.meters:
         found.append(events.SpendPeriodEnded())
         state = replace(state, meters=live)
@@ -145,7 +153,7 @@ def _changed(state: Instance, event: events.BudgetChanged, at: At) -> Verdict[In
         budget = None
     if budget == state.budget:
         return Ignored("nothing differs")
-    old = {(one.period, one.measure): one for one in state.meters if at.now_ms < ends_ms(one)}
+    old = {(one.period, one.measure): one for one in _live(state, at.now_ms)}
     said = {(one.period, one.measure): one for one in event.crossings if at.now_ms < ends_ms(one)}
 
     def spent(limit: Limit) -> int:
@@ -213,7 +221,7 @@ def _alerted(state: Instance, event: events.SpendAlerted, _at: At) -> Verdict[In
 
 
 def _period_ended(state: Instance, _event: events.SpendPeriodEnded, at: At) -> Verdict[Instance]:
-    live = tuple(one for one in state.meters if at.now_ms < ends_ms(one))
+    live = _live(state, at.now_ms)
     return Applied(replace(state, meters=live, budget_turn=state.budget_turn + 1))
 
 

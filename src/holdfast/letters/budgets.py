@@ -5,19 +5,25 @@ Instances and nodes elsewhere keep budgets in different places and show them ali
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
-from holdfast.letters.spend import Meter, Spending, spent_of
+from holdfast.letters.spend import Blind, Meter, Spending, spent_of
 from holdfast.wire.api.budgets import BudgetView, LimitView
 from holdfast.wire.budget import Budget, Limit, level_of, limits_of, period_of
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.money import count_text, tokens_of
 from holdfast.wire.times import time_text
 
-_CLOSED: Final = (
-    "Its owner lets no counters out, so nothing is measured: no alert comes and the cap holds"
-    " nothing; grant counters on the node's page, or: holdfast consent grant"
+_BLIND: Final[Mapping[Blind, str]] = MappingProxyType(
+    {
+        "consent": "Its owner lets no counters out, so nothing is measured: no alert comes and the"
+        " cap holds nothing; grant counters on the node's page, or: holdfast consent grant",
+        "sender": "Another program sends for its node, and what its observer counts is refused, so"
+        " nothing is measured: no alert comes and the cap holds nothing; have the observer send,"
+        " on the node's page, or: holdfast nodes sender",
+    }
 )
 _NO_NODE: Final = "No counters of it have come yet, so nothing is measured until they do"
 
@@ -41,15 +47,19 @@ def crossings(limits: Iterable[Limit], spent: Callable[[Limit], int], now_ms: in
 def budget_view(
     budget: Budget | None, meters: Sequence[Meter], spending: Spending | None, now_ms: int
 ) -> BudgetView:
-    """Return a budget and what was spent of it, where that is known; whose it is, is not said."""
+    """Return a budget and what was spent of it, where that is known; whose it is, is not said.
+
+    The periods are those of what was spent, of `now_ms` where nothing is known of that.
+    """
+    now_ms = now_ms if spending is None else spending.at_ms
     limits = () if budget is None else limits_of(budget)
     note = _note(limits, spending)
-    if spending is not None and not spending.counters and not _is_used(spending):
+    if spending is not None and spending.blind and not _is_used(spending):
         spending = None
     return BudgetView(
         budget=budget,
         limits=tuple(_limit(limit, meters, spending, now_ms) for limit in limits),
-        counters=spending is not None and spending.counters,
+        counters=spending is not None and not spending.blind,
         note=note[:REASON_MAX],
         day=None if spending is None else spending.day,
         month=None if spending is None else spending.month,
@@ -82,8 +92,8 @@ def _note(limits: tuple[Limit, ...], spending: Spending | None) -> str:
     """Return what the figures leave out, and what keeps a budget from working."""
     if spending is None:
         return _NO_NODE
-    if not spending.counters:
-        return _CLOSED
+    if spending.blind:
+        return _BLIND[spending.blind]
     money = next((one for one in limits if one.measure == "money"), None)
     if money is None:
         return ""

@@ -10,7 +10,7 @@ are declared here once.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -20,6 +20,11 @@ from holdfast.wire.money import tokens_of
 
 SENDER: Final = "content"
 """The kind that sends the letter, at the id of the instance's node; it is a stream, no actor."""
+
+
+Blind: TypeAlias = Literal["", "consent", "sender"]
+"""Why nothing of a node is measured: its owner lets no counters out, or another program sends in
+place of its observer, whose days alone carry numbers. Empty where it is measured."""
 
 
 class Crossing(Struct, frozen=True, gc=False, kw_only=True):
@@ -72,12 +77,15 @@ class BudgetFacts(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Spending(Struct, frozen=True, gc=False, kw_only=True):
-    """What an agent's node used today and this month, by the counters that came.
+    """What an agent's node used in the day and month of `at_ms`, by the counters that came.
 
-    `counters` is whether its owner lets counters out now: without that it is not known.
+    Whoever compares it with limits takes their periods of `at_ms` (ms since the epoch), never of a
+    clock that is read later: the day may have ended in between. `blind` is why it is not known
+    now; what came before stays.
     """
 
-    counters: bool
+    at_ms: int
+    blind: Blind
     day: Used
     month: Used
     projection: CostMonth

@@ -53,7 +53,7 @@ from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
 from holdfast.sim.recording_log import RecordingLog
-from holdfast.sim.spending import EveryoneCounts, Measured
+from holdfast.sim.spending import Measured
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import Analytics, ContactStore
 from holdfast.wire.api.call import Call, Handler, Reply
@@ -285,7 +285,7 @@ class Plane:
         consent = make_consent(core, _NoContent())
         heard = make_telemetry(core, machine_index)
         spent = self.measured
-        budgets = budgets_over(core, spent.due, spent, spent.of_node, EveryoneCounts())
+        budgets = budgets_over(core, spent.due, spent, spent.of_node, spent.blind)
         self.watch = budgets.watch
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT

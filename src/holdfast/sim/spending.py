@@ -15,11 +15,11 @@ from holdfast.content.spend_watch import DueNodes, crossed
 from holdfast.instances.state import exists
 from holdfast.instances.views import budget_facts
 from holdfast.kernel.clock import DAY_MS, HOUR_MS
-from holdfast.letters.spend import Spending
+from holdfast.letters.spend import Blind, Spending
 from holdfast.wire.api.budgets import BudgetSet
 from holdfast.wire.api.costs import Amount, CostMonth, Used
 from holdfast.wire.budget import period_of
-from holdfast.wire.consent import UNKNOWN, Standing, node_of_instance
+from holdfast.wire.consent import node_of_instance
 from holdfast.wire.money import MICRO
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Counters:
         begins, ends = period_of("month", now_ms)
         month = sum(micro for day_ms, micro in days.items() if begins <= day_ms < ends)
         return Spending(
-            counters=True,
+            at_ms=now_ms,
+            blind="",
             day=used_of(days.get(period_of("day", now_ms)[0], 0)),
             month=used_of(month),
             projection=CostMonth(month="", so_far=(), projected=(), days=0),
@@ -90,14 +91,10 @@ class Measured:
         """Return what a node used."""
         return self._fleet.counters.spending(node, self._fleet.clock.now_ms())
 
-
-class EveryoneCounts:
-    """The port `Consents` of a simulation, in which the doctor is not asked."""
-
-    def standing(self, node: str) -> Standing:
-        """Return that nothing is known of a node."""
+    def blind(self, node: str) -> Blind:
+        """Return that a node is measured: nobody in a simulation withholds its counters."""
         del node
-        return UNKNOWN
+        return ""
 
 
 class Spenders:
@@ -152,5 +149,5 @@ class Spenders:
             if facts is None or state.desired == "destroyed":
                 continue
             node = node_of_instance(state.account, state.id)
-            for letter in crossed(facts, self._fleet.counters.spending(node, now_ms), now_ms):
+            for letter in crossed(facts, self._fleet.counters.spending(node, now_ms)):
                 yield f"{state.id} does not know {letter}; it knows {facts.meters}"

@@ -48,14 +48,12 @@ async def test_a_node_elsewhere_is_alerted_once_for_each_level(tower: Watchtower
     found = await tower.get(path)
     assert [one["level"] for one in found["alerts"]] == [100, 80]
     assert found["limits"][0]["alerted"] == 100
-    # A plane that starts again knows what was alerted.
-    again: Any = tower.plane.subjects
-    stored = await again.content.observed.store.budgets()
-    assert len(stored) == 1
+    store = tower.plane.subjects.content.observed.store
+    assert len(await store.budgets()) == 1  # read by a start: unit/content/test_node_budgets.py
     await put(tower, path, {**TEN, "cap": True}, 400)
     await put(tower, path, TEN, 404, by="stranger")
     assert (await put(tower, path, {}))["budget"] is None
-    assert await again.content.observed.store.budgets() == []
+    assert await store.budgets() == []
 
 
 async def test_an_instance_learns_what_its_node_spent(tower: Watchtower) -> None:

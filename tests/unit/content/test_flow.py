@@ -120,6 +120,18 @@ async def test_a_node_whose_counters_changed_is_named_and_no_other() -> None:
     assert rig.counted == [NODE, NODE, NODE]
 
 
+async def test_a_node_whose_counters_were_purged_is_named() -> None:
+    rig = Rig(*CLASSES)
+    await rig.flow.purge()
+    await rig.send("autonomy", snapshots=[{"day": "2026-11-30", "models": [{"model": "m"}]}])
+    rig.counted.clear()
+    await rig.flow.purge()
+    assert (rig.counted, await rig.rows()) == ([], 1)
+    rig.clock.advance(rig.flow.quota.keep_counters_ms + 1)
+    await rig.flow.purge()
+    assert (rig.counted, await rig.rows(), rig.node.stored_bytes) == ([NODE], 0, 0)
+
+
 async def test_what_is_deleted_is_no_longer_counted_against_the_quota() -> None:
     rig = Rig(*CLASSES)
     await rig.send("events", events=[{"id": 1}])

@@ -9,13 +9,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.content.costing import Costing, PriceNow
 from holdfast.content.gate import Admitted
 from holdfast.content.ports import UsageQuery
-from holdfast.content.records import ABOUT, DAY, Row, Usage, UsageSum
+from holdfast.content.records import ABOUT, DAY, Node, Row, Usage, UsageSum
 from holdfast.content.settled import SettledUsage
 from holdfast.content.usage import day_of
 from holdfast.kernel.clock import DAY_MS
+from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
+from tests.support.toys.consents import ToyConsents
 
 NOW = 1_796_000_000_000
 
@@ -70,6 +73,19 @@ def test_sums_are_those_of_the_store_whatever_changes_between(
                 assert sorted(found) == sorted(await store.usage(query))
 
     asyncio.run(run())
+
+
+async def test_nodes_with_budgets_leave_what_pages_remember() -> None:
+    store, today = Counting(), day_of(NOW)
+    costing = Costing(store, ToyConsents(), lambda: PriceNow(shipped_prices(), ""))
+    nodes = [Node(no=no, id=f"nd_{no}", account="local", name="n", key="k") for no in range(100)]
+    prices = costing.prices().prices
+    await costing.month(nodes[:3], prices, today)
+    for node in nodes:
+        await costing.spending(node, NOW)
+    store.asked = 0
+    await costing.month(nodes[:3], prices, today)
+    assert store.asked == 1, "the present alone"
 
 
 async def test_past_days_are_asked_once_until_one_of_them_changes() -> None:

@@ -13,14 +13,19 @@ from msgspec.structs import replace
 
 from holdfast.content.costing import Costing, PriceNow
 from holdfast.content.gate import Admitted
-from holdfast.content.records import ABOUT, DAY, Node, Row, Usage
+from holdfast.content.ports import UsageQuery
+from holdfast.content.records import ABOUT, DAY, Node, Row, Usage, UsageSum
 from holdfast.content.spend_watch import DueNodes, SpendWatch, crossed, dedupe_of
 from holdfast.content.usage import day_of
+from holdfast.instances.budgets import _crossings
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, ManualClock
+from holdfast.letters.budgets import budget_view
 from holdfast.letters.spend import BudgetFacts, Crossing, Meter, SpendCrossed, Spending
 from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
+from holdfast.wire.api.budgets import BudgetView
 from holdfast.wire.budget import Budget, level_of, period_of
+from holdfast.wire.times import time_text
 from tests.support.logs import Lines
 from tests.support.patience import until
 from tests.support.toys.consents import ToyConsents
@@ -34,9 +39,9 @@ BUDGET = Budget(day_micro=10 * MICRO, month_micro=50 * MICRO, month_tokens=4_000
 class Measured:
     """A node in a store, and the ledger of its budget, which takes letters as an instance does."""
 
-    def __init__(self, budget: Budget = BUDGET) -> None:
-        self.clock = ManualClock(NOW)
-        self.store, self.consents = MemoryContent(), ToyConsents()
+    def __init__(self, budget: Budget = BUDGET, store: MemoryContent | None = None) -> None:
+        self.clock = store.clock if isinstance(store, LateStore) else ManualClock(NOW)
+        self.store, self.consents = store or MemoryContent(), ToyConsents()
         self.consents.grant(NODE.id, ("counters",))
         self.costing = Costing(self.store, self.consents, lambda: PriceNow(shipped_prices(), ""))
         self.budget: BudgetFacts | None = BudgetFacts(instance="x", account="local", budget=budget)
@@ -89,9 +94,9 @@ class Measured:
     async def look(self) -> Sequence[tuple[str, str, int]]:
         """Return what is to be said now: period, measure and level."""
         assert self.budget is not None
-        letters = crossed(self.budget, await self.spending(), self.clock.now_ms())
+        letters = crossed(self.budget, await self.spending())
         found = [(one.period, one.measure, one.level) for one in letters]
-        for letter in crossed(self.budget, await self.spending(), self.clock.now_ms()):
+        for letter in crossed(self.budget, await self.spending()):
             await self.crossed(NODE.id, letter, dedupe_of(self.budget, letter))
         return found
 
@@ -150,6 +155,64 @@ async def test_a_new_day_is_nothing_to_write_about() -> None:
     assert await rig.look() == []
     await rig.use(usage(8))
     assert await rig.look() == [("day", "money", 80)]
+
+
+class LateStore(MemoryContent):
+    """A store in which a day ends while sums are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = ManualClock(NOW)
+
+    async def usage(self, query: UsageQuery) -> Sequence[UsageSum]:
+        found = await super().usage(query)
+        self.clock.advance(DAY_MS)
+        return found
+
+
+async def test_a_day_that_ends_during_the_measure_keeps_its_money() -> None:
+    rig, due = Measured(store=LateStore()), DueNodes()
+    await rig.use(usage(12))
+    begins = period_of("day", rig.clock.now_ms())[0]
+    await SpendWatch(due, (rig,), rig.spending, log=Lines())._look(NODE.id)
+    assert rig.clock.now_ms() >= begins + DAY_MS
+    assert [(one.level, one.starts_ms) for one in rig.letters] == [(100, begins)]
+
+
+async def test_a_budget_that_is_set_at_midnight_says_the_day_that_was_measured() -> None:
+    rig = Measured()
+    await rig.use(usage(12))
+    spending = await rig.spending()
+    assert spending is not None
+    begins, ends = period_of("day", rig.clock.now_ms())
+    rig.clock.advance(DAY_MS)
+    day = Budget(day_micro=10 * MICRO)
+    assert [(one.level, one.starts_ms) for one in _crossings(day, spending)] == [(100, begins)]
+    shown = budget_view(day, (), spending, rig.clock.now_ms()).limits[0]
+    assert (shown.spent, shown.until) == (12 * MICRO, time_text(ends))
+
+
+async def test_a_budget_is_blind_where_the_observer_is_refused() -> None:
+    rig = Measured()
+    node = Node(no=2, id=NODE.id, account="local", name="n", key="k")
+    daemon, ours = "clawmetry", "holdfast-observer"
+
+    async def shown() -> BudgetView:
+        spending = await rig.costing.spending(node, NOW)
+        return budget_view(BUDGET, (), spending, NOW)
+
+    node.senders.hear(daemon, "k", "0.12", NOW)
+    assert (await shown()).counters
+    assert node.senders.hear(ours, "k", "0.1.0", NOW).is_second
+    found = await shown()
+    assert (found.counters, found.limits[0].spent) == (False, None)
+    assert found.note.startswith("Another program sends for its node")
+    rig.consents.revoke(NODE.id)
+    assert (await shown()).note.startswith("Its owner lets no counters out")
+    rig.consents.grant(NODE.id, ("counters",))
+    node.senders.choose(f"{ours}:k", by="owner", now_ms=NOW)
+    found = await shown()
+    assert (found.counters, found.note, found.limits[0].spent) == (True, "", 0)
 
 
 async def test_what_has_no_price_counts_in_tokens_alone() -> None:
@@ -219,7 +282,7 @@ async def test_the_watch_measures_what_is_noted_and_tries_again_after_a_failure(
 ) -> None:
     monkeypatch.setattr("holdfast.content.spend_watch.RETRY_S", 0.0)
     rig, due, log = Measured(), DueNodes(), Lines()
-    watch = SpendWatch(due, (rig,), rig.spending, clock=rig.clock, log=log)
+    watch = SpendWatch(due, (rig,), rig.spending, log=log)
     task = asyncio.create_task(watch.run())
     try:
         await rig.use(usage(8))

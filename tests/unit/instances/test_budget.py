@@ -168,6 +168,16 @@ def test_the_next_day_begins_without_a_letter_and_it_goes_on() -> None:
     assert driver.names()[-1] == "alert 50"
 
 
+@pytest.mark.parametrize("order", [events.StartRequested(), events.RestartRequested()])
+def test_an_order_after_midnight_is_not_refused_for_the_day_before(order: events.Event) -> None:
+    driver = paused()
+    assert driver.send(order).outcome == "refused"
+    ends = period_of("day", driver.clock.now_ms())[1]
+    driver.clock.advance(ends - driver.clock.now_ms())  # its alarm has not come yet
+    assert driver.send(order).outcome == "applied"
+    assert driver.names() == ["alert 100", "paused", "period", "ended"]
+
+
 def test_a_month_holds_over_its_days() -> None:
     driver = running(Budget(day_micro=10 * MICRO, month_micro=10 * MICRO, cap=True))
     driver.spent(10)

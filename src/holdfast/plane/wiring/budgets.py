@@ -6,8 +6,9 @@ the receiver's definition makes of them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from holdfast.actors.committed_tick import CommittedTick
@@ -17,7 +18,7 @@ from holdfast.content.budget_calls import BudgetCalls
 from holdfast.content.costing import Costing
 from holdfast.content.directory import Directory
 from holdfast.content.node_budgets import NodeBudgets
-from holdfast.content.ports import Consents
+from holdfast.content.senders import Senders
 from holdfast.content.spend_watch import DueNodes, Ledger, SpendWatch
 from holdfast.instances import budgets
 from holdfast.instances.definition import KIND, arrival, received
@@ -30,7 +31,7 @@ from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import address
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
-from holdfast.letters.spend import SENDER, BudgetFacts, SpendCrossed, Spending
+from holdfast.letters.spend import SENDER, Blind, BudgetFacts, SpendCrossed, Spending
 from holdfast.letters.spend import Meter as SpendMeter
 from holdfast.plane.wiring.content import Content
 from holdfast.plane.wiring.core import Core
@@ -86,8 +87,11 @@ class InstanceBudgets:
         return tuple(self._facts)
 
     async def crossed(self, node: str, letter: SpendCrossed, dedupe: str) -> None:
-        """Write the letter to the node's instance."""
-        to, sender = address(KIND, self._facts[node].instance), address(SENDER, node)
+        """Write the letter to the node's instance, unless its budget was removed meanwhile."""
+        facts = self._facts.get(node)
+        if facts is None:
+            return
+        to, sender = address(KIND, facts.instance), address(SENDER, node)
         event = received(sender, Letter(to=to, body=letter))
         row = arrival(event, dedupe=dedupe, source="letter", by=str(sender))
         await self._mailboxes.tell([(to, row)])
@@ -100,6 +104,11 @@ class MeasuredSpendings:
         self._directory = directory
         self._costing = costing
         self._clock = clock
+
+    def blind(self, node_id: str) -> Blind:
+        """Return why nothing of a node is measured now."""
+        node = self._directory.find(node_id, None)
+        return self._costing.blind(node_id, Senders() if node is None else node.senders)
 
     async def spending(self, account: str, instance: str) -> Spending | None:
         """Return what an instance used today and this month."""
@@ -123,7 +132,7 @@ class Budgets:
     part: Part
 
 
-def make_budgets(core: Core, content: Content, consents: Consents) -> Budgets:
+def make_budgets(core: Core, content: Content) -> Budgets:
     """Return budgets over the counters of nodes; prices that change have all measured anew."""
     observed, costs = content.observed, content.costs
     spendings = MeasuredSpendings(observed.directory, costs.costing, core.clock)
@@ -131,7 +140,7 @@ def make_budgets(core: Core, content: Content, consents: Consents) -> Budgets:
         observed.store, observed.directory, clock=core.clock, log=core.log, meter=core.meter
     )
     made = budgets_over(
-        core, observed.due, spendings, spendings.of_node, consents, elsewhere=(nodes,)
+        core, observed.due, spendings, spendings.of_node, spendings.blind, elsewhere=(nodes,)
     )
     node_calls = BudgetCalls(nodes, observed.directory, costs.costing, observed.due.note)
 
@@ -150,19 +159,19 @@ def budgets_over(
     due: DueNodes,
     spendings: Spendings,
     measure: Callable[[str], Awaitable[Spending | None]],
-    consents: Consents,
+    blind: Callable[[str], Blind],
     *,
     elsewhere: Sequence[Ledger] = (),
 ) -> Budgets:
     """Return budgets over whatever measures nodes; `elsewhere` keeps those of other nodes."""
     known = InstanceBudgets(core.mailbox, due, core.log)
-    watch = SpendWatch(due, (known, *elsewhere), measure, clock=core.clock, log=core.log)
+    watch = SpendWatch(due, (known, *elsewhere), measure, log=core.log)
 
     async def fill() -> None:
         await known.fill(core.stores.reader)
 
     async def check() -> DoctorCheck:
-        return check_budgets(known, consents)
+        return check_budgets(known, blind)
 
     deps = budgets.Deps(
         mailboxes=core.mailbox,
@@ -187,24 +196,37 @@ def budgets_over(
     )
 
 
-def check_budgets(ledger: InstanceBudgets, consents: Consents) -> DoctorCheck:
+_BLIND: Final[Mapping[Blind, tuple[str, str]]] = MappingProxyType(
+    {
+        "consent": ("no counters are let out", "holdfast consent grant NODE counters"),
+        "sender": ("another program sends for it", "holdfast nodes sender NODE SENDER"),
+    }
+)
+"""Why a budget measures nothing, and what mends that."""
+
+
+def check_budgets(ledger: InstanceBudgets, blind: Callable[[str], Blind]) -> DoctorCheck:
     """Return which budgets pause their agents, and which cannot work."""
     nodes = ledger.nodes()
     found = {node: facts for node in nodes if (facts := ledger.facts(node)) is not None}
-    blind = [
-        facts.instance
-        for node, facts in found.items()
-        if "counters" not in consents.standing(node).classes
+    why: dict[Blind, list[str]] = {}
+    for node, facts in found.items():
+        why.setdefault(blind(node), []).append(facts.instance)
+    said = [
+        f"{len(why[one])} of {len(found)} measure nothing, as {words}:"
+        f" {', '.join(why[one][:_NAMED_MAX])}"
+        for one, (words, _) in _BLIND.items()
+        if one in why
     ]
-    paused = [facts.instance for facts in found.values() if facts.paused]
-    if blind:
+    if said:
+        fixes = [fix for one, (_, fix) in _BLIND.items() if one in why]
         return DoctorCheck(
             name="budgets",
             result="warning",
-            message=f"{len(blind)} of {len(found)} measure nothing, as no counters are let out:"
-            f" {', '.join(blind[:_NAMED_MAX])}"[:REASON_MAX],
-            fix="holdfast consent grant NODE counters, or: holdfast budget remove NAME",
+            message="; ".join(said)[:REASON_MAX],
+            fix=", or: ".join((*fixes, "holdfast budget remove NAME")),
         )
+    paused = [facts.instance for facts in found.values() if facts.paused]
     if paused:
         return DoctorCheck(
             name="budgets",

@@ -98,7 +98,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     content = make_content(
         core, observed, consent.index, consent.nodes, machine_index, name_of=names
     )
-    budgets = make_budgets(core, content, consent.index)
+    budgets = make_budgets(core, content)
     agents = make_agent_side(core, reach.controllers, people.access)
     placing = Placing(
         policy=instance_policy(core.settings),
