@@ -84,13 +84,6 @@ async def load(context: Context, call: Call) -> Names:
     node, file = call.path["id"], call.query.get("path", "")
     _, names = await observed(context, call, "memory")
     names |= {"file": file, "files": (), "versions": (), "shown": None, "next": ""}
-    live = {
-        "page": "node-memory",
-        "id": node,
-        "path": file,
-        "version": call.query.get("version", ""),
-    }
-    names["events"] = "/events?" + urlencode({k: v for k, v in live.items() if v})
     if file:
         return names | await _file(context, call, node, file)
     listed = await context.api.ask(
