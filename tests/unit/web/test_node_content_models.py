@@ -58,6 +58,7 @@ def test_a_version_is_shown_by_what_it_changed_of_the_one_before() -> None:
 
 def detail(**fields: Any) -> NodeDetail:
     node = {"classes": ("logs",), "heard_at": "2026-11-30T10:00:00.000Z", "online": True}
+    node |= {"sender_silent": False}
     node |= {name: fields.pop(name) for name in [*node] if name in fields}
     found: NodeDetail = sample(NodeDetail)
     return replace(found, node=replace(found.node, **node), **fields)
@@ -71,4 +72,5 @@ def test_an_empty_place_says_what_it_waits_for() -> None:
     assert "sealed" in why_empty(detail(sealed=(sealed,)), "logs")
     assert "first heartbeat" in why_empty(detail(heard_at=None), "logs")
     assert "silent" in why_empty(detail(online=False), "logs")
+    assert "was chosen to send it is silent" in why_empty(detail(sender_silent=True), "logs")
     assert "none has come yet" in why_empty(detail(), "logs")
