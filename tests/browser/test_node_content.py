@@ -135,7 +135,15 @@ def test_what_is_sealed_opens_where_the_key_is_and_nothing_opened_is_sent(
     page.locator("details.opened-file summary").click()
     expect(page.locator(".opened-file del")).to_have_text("- likes tea")
     go(page, sealed, "Cron jobs")
-    expect(page.locator("[data-unseals=cron] tbody tr")).to_have_count(3)
+    jobs = page.locator("[data-unseals=cron] tbody tr")
+    expect(jobs).to_have_count(3)
+    odd = {"toString": 1, "valueOf": 1}
+    state = {"nextRunAtMs": 9e15, "lastRunAtMs": odd, "lastStatus": odd, "lastDurationMs": odd}
+    data = {"job_id": "odd", "name": odd, "expr": odd, "state": state}
+    sealed.seal("/api/ingest", events=[{"type": "cron_state", "session_id": "", "data": data}])
+    expect(jobs).to_have_count(4, timeout=LONG_MS)
+    sealed.seal("/api/ingest", events=[{"type": "cron_state", "data": {**data, "job_id": "new"}}])
+    expect(jobs).to_have_count(5, timeout=LONG_MS)
     go(page, sealed, "Sessions")
     expect(page.locator("[data-unseals=sessions] td.d2")).to_contain_text("Session 2")
     expect(page.locator("#node-body tr[data-session] a")).to_have_text("Session 0")

@@ -46,6 +46,7 @@ Name = Annotated[str, typer.Argument(help="The node: its id or name, or its inst
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="So many, the newest.")]
 After = Annotated[str, typer.Option(help="Where the page before ended, as it says.")]
 
+_TWO: Final = "two programs send for it"
 _NODES: Final = (
     Column("node"),
     Column("name"),
@@ -81,7 +82,8 @@ def list_nodes(
     show_list(found, _NODES, rows, empty="No node was heard.", as_json=as_json)
     for one in found if not as_json else ():
         if one.second_sender:
-            say(f"{one.title or one.name}: two programs send for it: holdfast nodes show {one.id}")
+            why = "who was chosen to send is silent" if one.sender_silent else _TWO
+            say(f"{one.title or one.name}: {why}: holdfast nodes show {one.id}")
 
 
 def _contact(one: NodeView) -> str:
@@ -120,7 +122,8 @@ def _show(found: NodeDetail, *, as_json: bool) -> None:
     )
     show_table(_SENDERS, rows, empty="Nobody has sent anything for it.")
     if node.second_sender:
-        say(f"Two programs send for it; choose one: holdfast nodes sender {node.id} SENDER")
+        why = "Who was chosen to send for it is silent" if node.sender_silent else _TWO.capitalize()
+        say(f"{why}; choose one: holdfast nodes sender {node.id} SENDER")
 
 
 @app.command()

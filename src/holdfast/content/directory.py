@@ -200,7 +200,9 @@ class Directory:
         """Return an account's nodes, or all, by name."""
         if not self._in_order:
             self._in_order = sorted(self._nodes.values(), key=lambda one: (one.name, one.id))
-        return [node for node in self._in_order if account in {None, node.account}]
+        if account is None:
+            return [*self._in_order]
+        return [node for node in self._in_order if node.account == account]
 
     def nodes_of_key(self, key: NodeKey) -> list[Node]:
         """Return the nodes that used a key last."""

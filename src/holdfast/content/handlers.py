@@ -5,6 +5,7 @@ Asking for a node counts as looking at it: its client then sends at once what it
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ from holdfast.content.directory import Directory
 from holdfast.content.gaps import Gaps
 from holdfast.content.log_lines import Search
 from holdfast.content.log_search import search_logs
+from holdfast.content.parts import body_size, in_parts
 from holdfast.content.ports import Consents, ContentStore, ItemQuery
 from holdfast.content.presence import Presence
 from holdfast.content.records import FILE, LOG, SEALED, SESSION, ItemRow, Node
@@ -94,13 +96,18 @@ class ContentCalls:
         """List nodes by name."""
         nodes = self._directory.nodes_of(calls.listed_account(call))
         if named := call.query.get("name"):
-            nodes = [one for one in nodes if named in {self._title(one), one.instance, one.name}]
+            nodes = [
+                one
+                async for one in in_parts(nodes, rows=limits.NODES_IN_PART)
+                if named in (one.instance, one.name) or named == self._title(one)
+            ]
         after = call.query.get("after", "")
         if after:
             last = self._directory.find(after, call.principal.account)
             if last is None:
                 raise calls.bad_cursor()
-            nodes = [one for one in nodes if (one.name, one.id) > (last.name, last.id)]
+            first = bisect_right(nodes, (last.name, last.id), key=lambda one: (one.name, one.id))
+            nodes = nodes[first:]
         shown, rest = _cut(nodes, calls.page_limit(call))
         items = tuple(
             views.node_view(
@@ -168,7 +175,8 @@ class ContentCalls:
         name = SESSION + call.query.get("session", "")
         name = SEALED if _is_sealed(call) else name
         rows, after = await self._page(call, node, "transcripts", name)
-        return Reply(TurnList(items=timed([*map(views.turn, rows)]), next=after))
+        turns = [views.turn(row) async for row in in_parts(rows, size_of=body_size)]
+        return Reply(TurnList(items=timed(turns), next=after))
 
     async def list_logs(self, call: Call) -> Reply:
         """List a node's log lines, the latest first."""
@@ -194,7 +202,8 @@ class ContentCalls:
         node = self._visible(call)
         name = SEALED if _is_sealed(call) else FILE + call.query.get("path", "")
         rows, after = await self._page(call, node, "memory", name, newest_first=True)
-        return Reply(MemoryVersions(items=tuple(map(views.memory_version, rows)), next=after))
+        items = [views.memory_version(row) async for row in in_parts(rows, size_of=body_size)]
+        return Reply(MemoryVersions(items=tuple(items), next=after))
 
     async def list_cron(self, call: Call) -> Reply:
         """List a node's cron jobs."""
@@ -202,8 +211,8 @@ class ContentCalls:
         after = calls.cursor(call, 1, 0)[0]
         rows = await self._store.jobs(node.no, after=after, limit=limit + 1)
         shown, rest = _cut(rows, limit)
-        items = tuple(map(cron_job, shown))
-        return Reply(CronList(items=items, next=str(shown[-1].no) if rest else ""))
+        items = [cron_job(row) async for row in in_parts(shown, size_of=body_size)]
+        return Reply(CronList(items=tuple(items), next=str(shown[-1].no) if rest else ""))
 
     async def list_sealed(self, call: Call) -> Reply:
         """List sealed bodies of a class, or of one session, the latest first."""

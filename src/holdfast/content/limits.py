@@ -61,6 +61,13 @@ GAP_TRIES: Final = 3
 
 ROWS_IN_PART: Final = 50
 """Rows decoded before yielding to the event loop."""
+PART_BYTES: Final = 131_072
+"""Bytes of rows decoded before yielding: JSON of many small values takes about 3 ms."""
+NODES_IN_PART: Final = 2_000
+"""Nodes whose names are compared before yielding, which takes about 1 ms."""
+LINE_JSON_MAX: Final = 131_072
+"""Bytes of a log line whose JSON is read, for its level and its words; of a larger one the text is
+shown and searched."""
 ROW_BYTES_MAX: Final = 4_194_304
 """Bytes of one row in the clear; a tool's output in a transcript may be large."""
 META_BYTES_MAX: Final = 65_536

@@ -36,6 +36,10 @@ _IN_TEXT: Final = re.compile(
 )
 _HEAD_CHARS: Final = 200
 """Characters of a line of text in which a level is looked for."""
+_ESCAPE_BYTES: Final = 12
+"""Bytes of a character at most: an escaped pair of surrogates."""
+_TEXT_BYTES: Final = 6 * limits.SHOWN_MAX
+"""Bytes of a line that are read: what is shown, with each character escaped."""
 _WORDS_MAX: Final = 16
 """Numbered words of a line that are read."""
 
@@ -51,39 +55,46 @@ class Search(NamedTuple):
         """Return whether every line is wanted."""
         return not (self.text or self.level)
 
-    def wants(self, row: ItemRow, shown: LogRow) -> bool:
-        """Return whether a line is wanted; a sealed one says nothing and is not."""
+    def wants(self, shown: LogRow) -> bool:
+        """Return whether a line is wanted, by what is shown of it; a sealed one is not."""
         if self.is_any:
             return True
-        if row.sealed:
+        if shown.sealed:
             return False
         if self.level and _RANKS.get(shown.level, -1) < _RANKS[self.level]:
             return False
         wanted = self.text.casefold()
-        return not wanted or wanted in _line(row).casefold() or wanted in shown.message.casefold()
+        return not wanted or wanted in shown.text.casefold() or wanted in shown.message.casefold()
 
 
 def log_row(row: ItemRow) -> LogRow:
     """Return one log line as it was written, with its level and its words."""
-    line = _line(row)
-    shown = line[: limits.SHOWN_MAX]
-    found = None if row.sealed else loads(row.body)
+    found = None if row.sealed else _read(row.body)
     fields = found if isinstance(found, dict) else {}
+    line = found if isinstance(found, str) else row.body[:_TEXT_BYTES].decode(errors="replace")
+    shown = line[: limits.SHOWN_MAX]
     level = _level(fields) if fields or row.sealed else _level_of_text(line)
     return LogRow(
         at=time_text(row.at_ms),
         text=shown,
         sealed=row.sealed,
-        cut=len(line) > len(shown),
+        cut=len(line) > len(shown) or len(row.body) > _TEXT_BYTES,
         id=f"i{row.no}",
         level=level,
         message=_message(fields)[: limits.SHOWN_MAX],
     )
 
 
-def _line(row: ItemRow) -> str:
-    found = None if row.sealed else loads(row.body)
-    return found if isinstance(found, str) else row.body.decode(errors="replace")
+def _read(body: bytes) -> Any:
+    """Return what the JSON of a line says; of a long one its text, of no more than is shown."""
+    if len(body) <= limits.LINE_JSON_MAX:
+        return loads(body)
+    if not body.startswith(b'"'):
+        return None
+    if len(body) <= _TEXT_BYTES:
+        return loads(body)
+    ends = (loads(body[: _TEXT_BYTES - less] + b'"') for less in range(_ESCAPE_BYTES))
+    return next((text for text in ends if text is not None), None)
 
 
 def _level(fields: Mapping[str, Any]) -> LogLevel | Literal[""]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from holdfast.content import limits
 from holdfast.content.log_lines import Search, log_row
+from holdfast.content.parts import body_size, in_parts
 from holdfast.content.ports import ContentStore, ItemQuery
 from holdfast.wire.api.content import LogRow
 from holdfast.wire.times import time_text
@@ -21,7 +21,7 @@ class Found(NamedTuple):
 
 
 async def search_logs(store: ContentStore, query: ItemQuery, search: Search) -> Found:
-    """Return one page of wanted lines; the loop gets a turn between pages of the store.
+    """Return one page of wanted lines; the loop gets a turn between parts of a page of the store.
 
     Without a search that is one page of the store. With one the page may be empty and have a
     cursor all the same, where the bound was reached.
@@ -31,17 +31,16 @@ async def search_logs(store: ContentStore, query: ItemQuery, search: Search) -> 
     size = query.limit if search.is_any else limits.SEARCH_ROWS // limits.SEARCH_PAGES
     for _ in range(1 if search.is_any else limits.SEARCH_PAGES):
         page, more = await store.items(query._replace(at_ms=at_ms, no=no, limit=size))
-        for place, row in enumerate(page):
+        async for row in in_parts(page, size_of=body_size):
             at_ms, no = row.at_ms, row.no
             shown = log_row(row)
-            if search.wants(row, shown):
+            if search.wants(shown):
                 found.append(shown)
             if len(found) == query.limit:
-                more = more or place + 1 < len(page)
+                more = more or row is not page[-1]
                 break
         if len(found) == query.limit or not more:
             break
-        await asyncio.sleep(0)
     is_begun = (at_ms, no) != (query.at_ms, query.no)
     return Found(
         tuple(found), time_text(at_ms) if is_begun else None, f"{at_ms}-{no}" if more else ""

@@ -43,8 +43,9 @@ class Sender(Struct, kw_only=True):
 class Heard(NamedTuple):
     """What a request of a sender means.
 
-    `is_second` says that its content is refused, `is_news` that it was not before, and `since_ms`
-    is since when content of the one that sends from now on was refused, 0 where it was not.
+    `is_second` says that its content is refused, and `is_news` that it was not before, or that the
+    choice of its owner holds for a new key of the same program from now on. `since_ms` is since
+    when content of the one that sends from now on was refused, 0 where it was not.
     """
 
     is_second: bool = False
@@ -75,9 +76,31 @@ class Senders(Struct, kw_only=True):
         found = self.find(f"{program}:{key}")
         return found is not None and found.waits_ms > 0
 
-    def undecided(self) -> list[Sender]:
-        """Return those whose content is refused and about whom the owner has not decided."""
-        return [one for one in self.known if one.waits_ms and one.first_ms > self.chosen_ms]
+    def undecided(self, now_ms: int) -> list[Sender]:
+        """Return those whose content is refused and about whom the owner is to decide.
+
+        That is who came since the owner chose, and who is heard while the chosen one is silent.
+        """
+        waiting = [one for one in self.known if one.waits_ms]
+        return [
+            one for one in waiting if one.first_ms > self.chosen_ms or self._is_alone(one, now_ms)
+        ]
+
+    def is_chosen_silent(self, now_ms: int) -> bool:
+        """Return whether whom the owner chose is silent while another is heard."""
+        return self.chosen_ms > 0 and any(
+            one.waits_ms and self._is_alone(one, now_ms) for one in self.known
+        )
+
+    def _is_alone(self, one: Sender, now_ms: int) -> bool:
+        """Return whether a second is heard, and the one that sends was not since it waits."""
+        is_heard = now_ms - one.heard_ms < limits.ONLINE_MS
+        return is_heard and self._silent_ms(one, now_ms) >= limits.ONLINE_MS
+
+    def _silent_ms(self, one: Sender, now_ms: int) -> int:
+        """Return how long the one that sends has been silent beside a second."""
+        current = self.find(self.current)
+        return now_ms - max(0 if current is None else current.heard_ms, one.waits_ms)
 
     def hear(self, program: str, key: str, version: str, now_ms: int) -> Heard:
         """Note a request of a sender."""
@@ -98,10 +121,10 @@ class Senders(Struct, kw_only=True):
         if is_new and one.program == current.program:
             # The same machine registered again: what used the key before is not there any more.
             current.replaced_ms, self.current = now_ms, one.id
-            return _FIRST
+            return Heard(is_news=self.chosen_ms > 0)
         if is_new:
             self._take_place(one)
-        return self._second(one, current, was_ms, now_ms)
+        return self._second(one, was_ms, now_ms)
 
     def _take_place(self, one: Sender) -> None:
         """Let a second that came with another key be the one that its owner knows already."""
@@ -119,7 +142,7 @@ class Senders(Struct, kw_only=True):
         current.waits_ms = now_ms
         return Heard(is_news=True)
 
-    def _second(self, one: Sender, current: Sender, was_ms: int, now_ms: int) -> Heard:
+    def _second(self, one: Sender, was_ms: int, now_ms: int) -> Heard:
         """Note a request of a second, which follows where the first is silent meanwhile.
 
         Where both were silent, as while the plane did not run, the time begins anew. Whom the owner
@@ -128,8 +151,7 @@ class Senders(Struct, kw_only=True):
         is_news = not one.waits_ms
         if is_news or now_ms - was_ms > limits.ONLINE_MS:
             one.waits_ms = now_ms
-        silent_ms = now_ms - max(current.heard_ms, one.waits_ms)
-        if self.chosen_ms or silent_ms < limits.ONLINE_MS:
+        if self.chosen_ms or self._silent_ms(one, now_ms) < limits.ONLINE_MS:
             return Heard(is_second=True, is_news=is_news)
         since_ms, one.waits_ms = one.waits_ms, 0
         self.current = one.id

@@ -80,7 +80,8 @@ def node_view(node: Node, standing: Standing, now_ms: int, *, title: str) -> Nod
         intent_at=time_text(standing.intent_ms) if standing.intent_ms else None,
         refused_bytes=sum(one.bytes for one in node.refused.values()),
         stored_bytes=max(0, node.stored_bytes),
-        second_sender=bool(node.senders.undecided()),
+        second_sender=bool(node.senders.undecided(now_ms)),
+        sender_silent=node.senders.is_chosen_silent(now_ms),
         title=title,
     )
 
@@ -122,13 +123,13 @@ def node_detail(
         gaps_open=gaps,
         intents_refused=node.intents_refused,
         sealed=sealed_counts(stored),
-        senders=tuple(_sender_view(node.senders, one) for one in node.senders.known),
+        senders=tuple(_sender_view(node.senders, one, now_ms) for one in node.senders.known),
         sender_chosen_at=time_text(node.senders.chosen_ms) if node.senders.chosen_ms else None,
         sender_chosen_by=node.senders.chosen_by,
     )
 
 
-def _sender_view(senders: Senders, one: Sender) -> SenderView:
+def _sender_view(senders: Senders, one: Sender, now_ms: int) -> SenderView:
     return SenderView(
         id=one.id,
         program=one.program,
@@ -137,7 +138,7 @@ def _sender_view(senders: Senders, one: Sender) -> SenderView:
         first_at=time_text(one.first_ms),
         heard_at=time_text(one.heard_ms),
         state="sends" if one.id == senders.current else "refused" if one.waits_ms else "replaced",
-        undecided=one in senders.undecided(),
+        undecided=one in senders.undecided(now_ms),
     )
 
 

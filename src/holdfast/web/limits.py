@@ -79,6 +79,9 @@ RECEIPTS_SHOWN: Final = 50
 DIFFERENCES_MAX: Final = 1_024
 """Differences of texts that are kept: the newest are looked at most."""
 
+VERSION_DIFFERENCES_MAX: Final = 16
+"""Differences of versions of memory files that are kept, with their texts: 800 kB each at most."""
+
 LIST_ITEMS: Final = 50
 """Orders and events on one page."""
 

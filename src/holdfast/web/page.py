@@ -12,6 +12,7 @@ from hashlib import sha256
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Final, Generic, Protocol, TypeVar, cast
+from urllib.parse import urlencode
 
 import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
@@ -129,6 +130,16 @@ class Page:
         """Return the name of the parameter in the page's path, or nothing where it has none."""
         found = _PATH_PARAM.search(self.endpoint.path)
         return found[1] if found else ""
+
+    def stream_href(self, call: Call) -> str:
+        """Return the address of the live stream of the page as a reader asked for it.
+
+        All of its own address is in it, since the first event draws the page again.
+        """
+        shown = {"page": self.name}
+        if self.path_param:
+            shown["id"] = call.path[self.path_param]
+        return "/events?" + urlencode(shown | {k: v for k, v in call.query.items() if v})
 
 
 def paging(call: Call, limit: int) -> dict[str, str]:

@@ -117,6 +117,8 @@ class Pages:
                 counted = (await waiting(self.context, call)).total
             active = page.name if page.section is None else page.section
             names |= {"damages": first_damages(damages)}
+            if page.live is not None:
+                names["stream_href"] = page.stream_href(call)
             return renderer.page(call, page.template, active=active, waiting=counted, **names)
 
         return show

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
 
 from tests.integration.content.conftest import Watchtower
 
@@ -130,6 +134,25 @@ async def test_what_is_sealed_is_counted_on_its_page_and_given_as_it_is_stored(
     await tower.send("/ingest/events", encrypted=True, blob="REVG", session_file="s1.jsonl", id="i")
     found = await tower.get(f"{path}?of=transcripts&session=s1")
     assert [one["blob"] for one in found["items"]] == ["REVG"]
+
+
+@pytest.mark.parametrize("path", ["/memory?path=M.md&", "/memory?", "/cron?"])
+async def test_a_second_page_is_drawn_again_as_the_second(tower: Watchtower, path: str) -> None:
+    tower.consents.grant(tower.node)
+    for at in range(2):
+        files = [{"path": name, "content": f"version {at}"} for name in ("M.md", "N.md")]
+        await tower.send("/ingest/memory", memory_content=files)
+        job = {"type": "cron_state", "data": {"job_id": f"j{at}", "name": f"job {at}"}}
+        await tower.send("/api/ingest", events=[job])
+    first = await shown(tower, f"{path}limit=1")
+    after = re.search(r'rel="next" href="[^"]*after=([^"&]*)"', first)
+    assert after is not None
+    second = await shown(tower, f"{path}limit=1&after={after[1]}")
+    href = re.search(r'hx-sse:connect="([^"]*)"', second)
+    assert href is not None
+    asked = dict(parse_qsl(urlsplit(unescape(href[1])).query))
+    assert asked["after"] == unquote(after[1])
+    assert asked["limit"] == "1"
 
 
 async def test_an_open_page_is_told_of_what_arrives(tower: Watchtower) -> None:

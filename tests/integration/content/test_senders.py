@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tests.integration.content.conftest import NEW, OLD, Watchtower
+from tests.integration.content.conftest import NEW, OLD, Watchtower, make_watchtower
 from tests.support.asgi import call
 
 OURS = "holdfast-observer/0.1.0"
@@ -86,11 +86,31 @@ async def test_the_choice_survives_a_restart_and_registering_again_is_no_second_
     await beat(tower, DAEMON, NEW)
     (_, theirs) = (await tower.about())["senders"]
     await tower.ask("POST", f"/api/nodes/{tower.node}/sender", {"sender": theirs["id"]})
-    directory = tower.plane.subjects.content.observed.directory
-    await directory.flush()
-    (kept,) = (await tower.plane.subjects.content.observed.store.load()).nodes
-    assert kept.senders == tower.kept().senders
-    assert kept.senders.current == theirs["id"]
+    secret, _ = await tower.plane.subjects.content.observed.directory.make_key(
+        "again", account="local", source="person", created_by="test"
+    )
+    await tower.plane.stop()
+    again = await make_watchtower(tower.home, tower.consents)
+    try:
+        again.key, again.name, again.node = tower.key, tower.name, tower.node
+        again.consents.grant(again.node)
+        assert not (await beat(again, OURS, "0.1.0"))["sync_allowed"]
+        assert (await beat(again, DAEMON, NEW))["sync_allowed"]
+        again.key = secret  # the same machine has another key
+        assert (await beat(again, DAEMON, NEW))["sync_allowed"]
+        about = await again.about()
+        assert not about["node"]["second_sender"]
+        assert about["sender_chosen_by"].startswith("owner (token:")
+        assert {(one["program"], one["key"] == theirs["key"]): one["state"]
+                for one in about["senders"]} == {
+            ("holdfast-observer", True): "refused",
+            ("clawmetry", True): "replaced",
+            ("clawmetry", False): "sends",
+        }  # fmt: skip
+        told = again.log.named("content.second_sender")
+        assert [(one["program"], one["refused"]) for one in told] == [("clawmetry", False)]
+    finally:
+        await again.plane.stop()
 
 
 async def test_an_old_daemon_is_told_to_keep_what_a_second_sender_sends(tower: Watchtower) -> None:

@@ -26,7 +26,8 @@ def test_the_second_program_is_refused_for_as_long_as_the_first_is_heard() -> No
         assert senders.hear(DAEMON, "k", "", now_ms + 1) == SECOND
     assert senders.is_second(DAEMON, "k")
     assert not senders.is_second(OURS, "k")
-    assert [one.version for one in senders.undecided()] == ["0.12.937"]
+    assert [one.version for one in senders.undecided(60 * MINUTE)] == ["0.12.937"]
+    assert not senders.is_chosen_silent(60 * MINUTE)  # nobody chose
 
 
 def test_a_program_in_place_of_another_sends_once_that_one_is_silent() -> None:
@@ -37,7 +38,7 @@ def test_a_program_in_place_of_another_sends_once_that_one_is_silent() -> None:
     assert senders.hear(OURS, "k", "1", began + limits.ONLINE_MS - 1) == SECOND
     news = Heard(is_news=True, since_ms=began)
     assert senders.hear(OURS, "k", "1", began + limits.ONLINE_MS) == news
-    assert senders.undecided() == []
+    assert senders.undecided(began + limits.ONLINE_MS) == []
     # The first one comes back: now it is the second.
     assert senders.hear(DAEMON, "k", "", began + limits.ONLINE_MS + 1).is_second
 
@@ -60,7 +61,7 @@ def test_the_same_machine_that_registers_again_is_no_second_sender() -> None:
     assert senders.hear(OURS, "k1", "1", 10 * MINUTE + 1) == Heard()
     assert beats(senders, OURS, "k2", since=11 * MINUTE, until=99 * MINUTE) == Heard()
     assert senders.hear(OURS, "k2", "2", 99 * MINUTE) == Heard()  # another version of it
-    assert senders.undecided() == []
+    assert senders.undecided(99 * MINUTE) == []
 
 
 def test_two_machines_with_a_key_each_under_one_name_are_two_senders() -> None:
@@ -78,11 +79,39 @@ def test_what_the_owner_chose_holds_however_long_that_one_is_silent() -> None:
     senders.hear(DAEMON, "k", "0.12.937", 2)
     assert senders.choose(f"{DAEMON}:k", by="olga", now_ms=3) == 2
     assert senders.hear(DAEMON, "k", "", 4) == Heard()
+    assert senders.undecided(5) == []  # its owner has decided
     assert beats(senders, OURS, "k", since=5, until=99 * MINUTE) == SECOND
-    assert senders.undecided() == []  # its owner has decided
-    assert senders.hear(DAEMON, "other", "", 99 * MINUTE) == Heard()  # registered again
+    # Registered again: the choice holds for the new key, which is told.
+    assert senders.hear(DAEMON, "other", "", 99 * MINUTE) == Heard(is_news=True)
+    assert senders.undecided(99 * MINUTE) == []
     senders.choose(f"{OURS}:k", by="olga", now_ms=100 * MINUTE)
     assert senders.hear(OURS, "k", "1", 100 * MINUTE + 1) == Heard()
+
+
+def test_the_owner_is_asked_again_once_the_chosen_one_alone_is_silent() -> None:
+    senders = Senders()
+    senders.hear(DAEMON, "k", "0.12.937", 1)
+    senders.hear(OURS, "k", "1", 2)
+    senders.choose(f"{DAEMON}:k", by="olga", now_ms=3)
+
+    def asks(now_ms: int) -> bool:
+        ids = [one.id for one in senders.undecided(now_ms)]
+        assert senders.is_chosen_silent(now_ms) is bool(ids)
+        assert ids in ([], [f"{OURS}:k"])
+        return bool(ids)
+
+    last = 0
+    for last in range(MINUTE, 10 * MINUTE, MINUTE):
+        assert senders.hear(OURS, "k", "1", last) == SECOND
+        assert asks(last) is (last >= limits.ONLINE_MS + 2)
+    assert not asks(last + limits.ONLINE_MS)  # both are silent: the machine is, or the plane was
+    later = last + 60 * MINUTE
+    assert senders.hear(OURS, "k", "1", later) == SECOND
+    assert not asks(later)  # after an outage the time begins anew
+    beats(senders, OURS, "k", since=later + MINUTE, until=later + 4 * MINUTE)
+    assert asks(later + 3 * MINUTE)
+    senders.hear(DAEMON, "k", "", later + 3 * MINUTE + 1)
+    assert not asks(later + 3 * MINUTE + 1)
 
 
 def test_a_second_that_registers_again_is_not_asked_about_again() -> None:
@@ -91,7 +120,7 @@ def test_a_second_that_registers_again_is_not_asked_about_again() -> None:
     senders.hear(DAEMON, "k1", "0.12.937", 2)
     senders.choose(f"{OURS}:k", by="olga", now_ms=3)
     assert senders.hear(DAEMON, "k2", "0.12.937", 4) == SECOND
-    assert senders.undecided() == []
+    assert senders.undecided(4) == []
     assert [one.id for one in senders.known] == [f"{OURS}:k", f"{DAEMON}:k2"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import msgspec
@@ -178,7 +179,45 @@ def test_a_search_that_finds_nothing_says_how_far_it_looked_and_goes_on() -> Non
     asyncio.run(run())
 
 
+def test_a_search_leaves_the_loop_to_others_within_a_page_of_the_store() -> None:
+    async def run(lines: list[str], turns_min: int) -> None:
+        store = await filled(lines)
+        turns, is_done = 0, False
+
+        async def other() -> None:
+            nonlocal turns
+            while not is_done:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
+        await search_logs(store, query(10), Search("needle"))
+        is_done = True
+        await beside
+        assert turns >= turns_min
+
+    rows = limits.SEARCH_ROWS // limits.SEARCH_PAGES
+    asyncio.run(run(["x"] * rows, rows // limits.ROWS_IN_PART))
+    few = limits.ROWS_IN_PART - 1
+    asyncio.run(run(["x" * 10_000] * few, few * 10_000 // limits.PART_BYTES // 2))
+
+
+def test_the_json_of_a_very_long_line_is_not_read_and_its_text_is_shown() -> None:
+    long = limits.LINE_JSON_MAX
+    fields = {"msg": "words", "level": "error", "rest": "x" * (long - 100)}
+    assert log_row(row(fields)).level == "error"
+    found = log_row(row({**fields, "rest": "x" * long}))
+    assert (found.level, found.message, found.cut) == ("", "", False)
+    assert found.text.startswith('{"msg":"words"')
+    for text in ("ä" * 4_000_000, "\U0001f600" * 1_000_000, '"\\' * 2_000_000, "\x01" * 700_000):
+        for body in (msgspec.json.encode(text), json.dumps(text).encode()):
+            found = log_row(ItemRow(1, NOW, NOW, sealed=False, body=body))
+            assert found.cut
+            assert len(found.text) >= limits.SHOWN_MAX // 2 - 1
+            assert text.startswith(found.text)
+
+
 @given(st.text(max_size=40))
 def test_a_sealed_line_is_no_hit(needle: str) -> None:
     sealed = ItemRow(1, NOW, NOW, sealed=True, body=b"QUJD")
-    assert Search(needle).wants(sealed, log_row(sealed)) is not bool(needle)
+    assert Search(needle).wants(log_row(sealed)) is not bool(needle)

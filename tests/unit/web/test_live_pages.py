@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
 
 from holdfast.letters.topics import BRAIN, PAIRING
-from holdfast.web.site import Pages
+from holdfast.web.page import Page
+from holdfast.web.site import PAGES, Pages
 from holdfast.wire.api.call import Call, Principal, Refusal
+from holdfast.wire.api.table import by_name
 from holdfast.wire.times import time_text
 from tests.support.patience import patience
 from tests.support.sample_brains import correction
@@ -91,6 +94,20 @@ async def test_a_request_that_expires_leaves_without_being_told(samples: SampleP
     assert "Mika" not in html
     assert "Ana Souza" in html
     await stream.aclose()
+
+
+LIVE = {page.name: page for page in PAGES if page.live is not None}
+
+
+@pytest.mark.parametrize("page", LIVE.values(), ids=LIVE)
+def test_the_stream_of_a_page_repeats_all_of_its_address(page: Page) -> None:
+    own = {param.name: f"of {param.name}" for param in page.endpoint.params}
+    shown = {page.path_param: "it"} if page.path_param else {}
+    query = {name: text for name, text in own.items() if name not in shown}
+    found = page.stream_href(Call(page.endpoint.name, OWNER, path=shown, query=query))
+    told = dict(parse_qsl(urlsplit(found).query))
+    assert told == query | {"page": page.name} | ({"id": "it"} if shown else {})
+    assert told.keys() <= {param.name for param in by_name["page.events"].params}
 
 
 @pytest.mark.parametrize("page", ["fleet", "operations", "corrections", "lessons"])

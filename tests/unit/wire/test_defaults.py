@@ -156,7 +156,7 @@ wire.api.content.NodeKeyView
 wire.api.content.NodeList
     next=""
 wire.api.content.NodeView
-    second_sender=false title=""
+    second_sender=false sender_silent=false title=""
 wire.api.content.SealedCount
     first_at=null last_at=null
 wire.api.content.SealedList

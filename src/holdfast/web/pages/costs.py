@@ -204,8 +204,6 @@ async def load(context: Context, call: Call) -> Names:
         "trouble": agents.prices_trouble,
         "kept_days": agents.kept_days,
         "next": agents.next,
-        "events_href": f"/events?page=costs&days={days}{rest}"
-        + (f"&after={call.query['after']}" if call.query.get("after") else ""),
     }
 
 

@@ -68,7 +68,6 @@ async def load(context: Context, call: Call) -> Names:
         "is_search": bool(query),
         "is_newest": not call.query.get("after"),
         "looked_to": moment(found.looked_to, call.now_ms),
-        "events": "/events?" + urlencode({"page": "node-logs", "id": call.path["id"], **query}),
         "newest": address + urlencode(query),
         "older": address + urlencode({**query, "after": found.next}) if found.next else "",
     }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from holdfast.letters import topics
-from holdfast.web.limits import LOOK_S, MEMORY_FILES, MEMORY_VERSIONS, REDRAW_S
+from holdfast.web.limits import (
+    LOOK_S,
+    MEMORY_FILES,
+    MEMORY_VERSIONS,
+    REDRAW_S,
+    VERSION_DIFFERENCES_MAX,
+)
 from holdfast.web.live_page import Redrawn
-from holdfast.web.page import Context, Names, Page, paging
+from holdfast.web.page import Cache, Context, Names, Page, paging
 from holdfast.web.parts.difference import Piece, difference
 from holdfast.web.parts.moments import Moment, moment
 from holdfast.web.parts.observed import observed, size_words
@@ -64,13 +71,23 @@ class Shown(NamedTuple):
     cut: bool
 
 
-def shown_version(found: Sequence[MemoryVersion], at: int, *, more: bool) -> Shown:
+class Versions(Cache[tuple[str, str], tuple[Piece, ...]]):
+    """The differences of versions of files by their texts, for a page that is drawn again."""
+
+    most = VERSION_DIFFERENCES_MAX
+
+
+async def shown_version(
+    kept: Versions, found: Sequence[MemoryVersion], at: int, *, more: bool
+) -> Shown:
     """Return the version at a place of a page whose versions are the latest first."""
     this = found[at]
     before = found[at + 1] if at + 1 < len(found) else None
     pieces: Sequence[Piece] = (Piece("same", this.content),)
     if before is not None:
-        pieces = difference(before.content, this.content)
+        texts = (before.content, this.content)
+        # Two texts of the largest size take 44 ms, so a thread works that out.
+        pieces = kept.get(texts) or kept.keep(texts, await asyncio.to_thread(difference, *texts))
     return Shown(
         pieces=pieces,
         first=before is None and not more,
@@ -84,13 +101,6 @@ async def load(context: Context, call: Call) -> Names:
     node, file = call.path["id"], call.query.get("path", "")
     _, names = await observed(context, call, "memory")
     names |= {"file": file, "files": (), "versions": (), "shown": None, "next": ""}
-    live = {
-        "page": "node-memory",
-        "id": node,
-        "path": file,
-        "version": call.query.get("version", ""),
-    }
-    names["events"] = "/events?" + urlencode({k: v for k, v in live.items() if v})
     if file:
         return names | await _file(context, call, node, file)
     listed = await context.api.ask(
@@ -111,6 +121,10 @@ async def _file(context: Context, call: Call, node: str, file: str) -> Names:
     wanted = call.query.get("version", "")
     at = ids.index(wanted) if wanted in ids else 0
     after = call.query.get("after", "")
+    shown = None
+    if found.items:
+        kept = context.cache(Versions)
+        shown = await shown_version(kept, found.items, at, more=bool(found.next))
     return {
         "versions": tuple(
             VersionRow(
@@ -122,7 +136,7 @@ async def _file(context: Context, call: Call, node: str, file: str) -> Names:
             )
             for place, one in enumerate(found.items)
         ),
-        "shown": shown_version(found.items, at, more=bool(found.next)) if found.items else None,
+        "shown": shown,
         "next": _href(node, path=file, after=found.next) if found.next else "",
     }
 

@@ -161,7 +161,6 @@ async def load(context: Context, call: Call) -> Names:
         "facts": found.facts,
         "refused": tuple(refused_row(one, now_ms=call.now_ms) for one in found.refused),
         "session": session,
-        "after": call.query.get("after", ""),
         "turns": (),
         "has_sealed": False,
         "sessions": (),

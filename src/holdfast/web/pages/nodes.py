@@ -229,10 +229,11 @@ async def _contact(context: Context, call: Call, path: dict[str, str]) -> Names:
     """Return when a node was heard, and whether its owner has to choose who sends for it."""
     found = await context.api.attempt(call, "content.node", NodeDetail, path=path)
     if isinstance(found, Missing):
-        return {"heard": None, "second_sender": False}
+        return {"heard": None, "second_sender": False, "sender_silent": False}
     return {
         "heard": moment(found.node.heard_at, call.now_ms),
         "second_sender": found.node.second_sender,
+        "sender_silent": found.node.sender_silent,
     }
 
 

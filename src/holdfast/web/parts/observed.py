@@ -128,6 +128,11 @@ def why_empty(found: NodeDetail, of: ContentClass) -> str:
         return f"Its {of} may leave. It waits for the first heartbeat of its machine."
     if not found.node.online:
         return f"Its {of} may leave. Its machine is silent: it sends when it is heard again."
+    if found.node.sender_silent:
+        return (
+            f"Its {of} may leave. The program that was chosen to send it is silent, and what "
+            "another sends is refused: choose that one."
+        )
     return f"Its {of} may leave, and none has come yet: it is sent as it is written."
 
 
@@ -143,6 +148,7 @@ async def observed(context: Context, call: Call, of: ContentClass) -> tuple[Node
         "gaps": found.gaps_open,
         "senders": senders if len(senders) > 1 else (),
         "undecided": found.node.second_sender,
+        "chosen_is_silent": found.node.sender_silent,
         "chosen": moment(found.sender_chosen_at, now_ms),
         "chosen_by": found.sender_chosen_by,
         "of": of,

@@ -63,11 +63,12 @@ function draw(kind) {
   const note = make("p", "muted small");
   note.setAttribute("role", "status");
   place.append(note);
-  const said = view(place, rows, filter());
+  let said = "", unshown = "";
+  try { said = view(place, rows, filter()); } catch (error) { unshown = ` Not all of them can be shown: ${error.message}.`; }
   markOpened(place.querySelectorAll("[data-row], .opened-file"));
   const cut = state.cut ? ` Cut, as too large for a page: ${state.cut}; loaded anew, it opens the newest.` : "";
   const cannot = state.unopened ? ` ${state.unopened} are sealed with a key that this browser does not hold.` : "";
-  note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${cut}${state.failure}`;
+  note.textContent = `Opened in this browser, uploads: ${rows.length}${said ? `, ${said}` : ""}.${cannot}${cut}${unshown}${state.failure}`;
   if (!state.next) return;
   const more = make("button", "button", "Open older ones");
   more.type = "button";

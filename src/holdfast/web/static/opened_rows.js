@@ -17,6 +17,12 @@ export const shortened = (text) => (text.length > TEXT_MAX ? `${text.slice(0, TE
 // A list of an opened body, which may hold anything.
 export const listOf = (body, name) => (Array.isArray(body?.[name]) ? body[name].slice(0, ROWS_MAX) : []);
 
+// A value of an opened body as text: a word or a number. An object may have a "toString" that is none.
+export const textOf = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : "");
+
+// A number, also one in words; NaN for anything else.
+export const numberOf = (value) => Number(textOf(value) || NaN);
+
 export const isCut = (body, name) => Array.isArray(body?.[name]) && body[name].length > ROWS_MAX;
 
 export function markOpened(rows) {

@@ -1,6 +1,6 @@
 // Draws what was opened in this browser. Everything is set as text: what an agent wrote is never HTML.
 import { words } from "./live.js";
-import { ROWS_MAX, listOf, make, shortened } from "./opened_rows.js";
+import { ROWS_MAX, listOf, make, numberOf, shortened, textOf } from "./opened_rows.js";
 
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"];
 const NAMES = { silly: "trace", verbose: "debug", notice: "info", warning: "warn", err: "error", critical: "fatal", panic: "fatal" };
@@ -8,6 +8,7 @@ const TONES = { trace: "off", debug: "off", info: "busy", warn: "warn", error: "
 const RESULTS = { ok: "ok", success: "ok", error: "bad", failed: "bad", skipped: "off", running: "busy" };
 const DIFF_CELLS = 4_000_000;
 const FILE_LINES_MAX = 10_000; // of all versions of a file
+const TIME_MS_MAX = 8.64e15; // of a Date (ECMAScript); beyond it toISOString throws
 const SUBAGENT = ":subagent:";
 
 function badge(text, tone) {
@@ -19,8 +20,8 @@ function badge(text, tone) {
 }
 
 function when(at) {
-  const ms = typeof at === "number" ? (at < 1e11 ? at * 1000 : at) : Date.parse(at ?? "");
-  if (!Number.isFinite(ms)) return make("span", "muted", "–");
+  const ms = typeof at === "number" ? (at < 1e11 ? at * 1000 : at) : Date.parse(textOf(at));
+  if (!(Math.abs(ms) <= TIME_MS_MAX)) return make("span", "muted", "–");
   const iso = new Date(ms).toISOString();
   const made = make("time", "", words(Date.now() - ms) ?? iso.slice(0, 10));
   made.dateTime = iso;
@@ -92,7 +93,7 @@ export function drawLogs(place, rows, { text, level }) {
       if (line === null || seen.has(whole)) continue; // a line comes live and from its file
       seen.add(whole);
       const said = typeof line === "object" ? line.time ?? line.timestamp ?? line.ts ?? line.date : undefined;
-      const ms = Date.parse(said ?? at);
+      const ms = Date.parse(textOf(said) || at);
       lines.push({ ms: Number.isFinite(ms) ? ms : Date.parse(at), whole, line, level: levelOf(line) });
     }
   const wanted = text.toLowerCase();
@@ -217,17 +218,17 @@ export function drawCron(place, rows) {
     }
   if (!jobs.size) return "no cron job in them";
   const { made, add } = table("Opened cron jobs", ["Job", "Schedule", "Next run", "Last run", "Result", "Took"]);
-  const shown = [...jobs].slice(0, ROWS_MAX).sort((a, b) => String(a[1].name ?? a[0]).localeCompare(String(b[1].name ?? b[0])));
+  const shown = [...jobs].slice(0, ROWS_MAX).sort((a, b) => (textOf(a[1].name) || a[0]).localeCompare(textOf(b[1].name) || b[0]));
   for (const [id, data] of shown) {
     const state = data.state ?? {};
-    const name = make("span", "", `${data.name || id}${data.enabled === false ? " (switched off)" : ""}`);
+    const name = make("span", "", `${textOf(data.name) || id}${data.enabled === false ? " (switched off)" : ""}`);
     name.tabIndex = -1;
     name.dataset.rowLink = "";
-    const result = String(state.lastStatus ?? state.lastRunStatus ?? "");
-    const took = Number(state.lastDurationMs);
+    const result = textOf(state.lastStatus ?? state.lastRunStatus);
+    const took = numberOf(state.lastDurationMs);
     add([
       name,
-      make("code", "", String(data.expr || data.schedule || "–")),
+      make("code", "", textOf(data.expr) || textOf(data.schedule) || "–"),
       when(state.nextRunAtMs),
       when(state.lastRunAtMs),
       result ? badge(result, RESULTS[result] ?? "warn") : "–",
@@ -251,14 +252,14 @@ function sessionsOf(rows) {
 function parentOf(one) {
   const said = one.spawned_by ?? one.spawnedBy;
   if (typeof said === "string" && said) return said;
-  const key = String(one.session_key ?? "");
+  const key = textOf(one.session_key);
   const at = key.lastIndexOf(SUBAGENT);
   if (at < 0) return "";
   const head = key.slice(0, at);
   return head.includes(SUBAGENT) || head.split(":").length > 2 ? head : `${head}:main`;
 }
 
-const titleOf = (one) => String(one.display_name || one.session_key || one.session_id);
+const titleOf = (one) => textOf(one.display_name) || textOf(one.session_key) || one.session_id;
 
 export function drawSessions(place, rows) {
   const sessions = [...sessionsOf(rows).values()].slice(0, ROWS_MAX);
@@ -272,15 +273,15 @@ export function drawSessions(place, rows) {
   const { made, add } = table("Opened sessions", ["Session", "Channel", "Model", "Tokens", "Last"]);
   const seen = new Set();
   const walk = (parent, depth) => {
-    for (const one of (below.get(parent) ?? []).sort((a, b) => Number(b.updated_at) - Number(a.updated_at))) {
+    for (const one of (below.get(parent) ?? []).sort((a, b) => numberOf(b.updated_at) - numberOf(a.updated_at))) {
       if (seen.has(one)) continue;
       seen.add(one);
       const name = make("span", "", `${depth ? "↳ " : ""}${titleOf(one)}`);
       name.tabIndex = -1;
       name.dataset.rowLink = "";
       name.dataset.openedSession = one.session_id;
-      const tokens = Number(one.total_tokens);
-      const row = add([name, String(one.channel || "–"), String(one.model || "–"), tokens ? tokens.toLocaleString("en") : "–", when(one.updated_at)]);
+      const tokens = numberOf(one.total_tokens);
+      const row = add([name, textOf(one.channel) || "–", textOf(one.model) || "–", tokens ? tokens.toLocaleString("en") : "–", when(one.updated_at)]);
       row.firstElementChild.classList.add(`d${Math.min(depth, 4)}`);
       if (one.session_key) walk(one.session_key, depth + 1);
     }
@@ -300,7 +301,7 @@ export async function nameSessions(rows, one) {
     const { session } = row.dataset;
     if (!named.has(session)) {
       const body = await one(session).catch(() => null);
-      named.set(session, String(body?.session_file ?? "").split(".jsonl")[0]);
+      named.set(session, textOf(body?.session_file).split(".jsonl")[0]);
     }
     const id = named.get(session);
     if (!id) continue;

@@ -79,8 +79,9 @@ class NodeView(Struct, frozen=True, kw_only=True):
     """One observed node: its contact, and what its consent lets in.
 
     `online` is true while its heartbeats come. `sync_allowed` is what its client is told. With
-    `second_sender` its owner has to choose who sends. `title` is what people call it: the name of
-    its instance, or its own.
+    `second_sender` its owner has to choose who sends; with `sender_silent` that is so because the
+    program that was chosen is silent while another is heard. `title` is what people call it: the
+    name of its instance, or its own.
     """
 
     id: Id
@@ -98,6 +99,7 @@ class NodeView(Struct, frozen=True, kw_only=True):
     refused_bytes: Counter
     stored_bytes: Counter
     second_sender: bool = False
+    sender_silent: bool = False
     title: Label = ""
 
 
@@ -118,7 +120,8 @@ class SenderView(Struct, frozen=True, kw_only=True):
     """One program that sends for a node: it is told by its name and its key.
 
     Of two, one `sends` and the content of the other is `refused` until the owner chooses.
-    `undecided` says that the owner has not chosen since it came.
+    `undecided` says that the owner has not chosen since it came, or that whom the owner chose is
+    silent while this one is heard.
     """
 
     id: Label

@@ -108,10 +108,22 @@ _MEMORY: Final = (
     *PAGING,
 )
 
+_OPERATIONS: Final = (*PAGING, _field("instance", ID_PATTERN, "Only this instance's."))
+
 _LIVE: Final = tuple(
     {
         param.name: param
-        for param in (*_FLEET, *_LESSONS, *_FEED, *_COSTS, *_SESSIONS, *_MEMORY, *_LOGS)
+        for of_page in (
+            _FLEET,
+            _LESSONS,
+            _FEED,
+            _COSTS,
+            _SESSIONS,
+            _MEMORY,
+            _LOGS,
+            _OPERATIONS,
+        )
+        for param in of_page
     }.values()
 )
 """What the live stream of any page repeats of its address, each once, the widest form last."""
@@ -167,10 +179,7 @@ PAGES: Final = (
     ),
     _page("node-cron", "/nodes/{id}/cron", "A node's cron jobs, and how they ended.", *PAGING),
     _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
-    _page(
-        "operations", "/operations", "Orders and what became of them.",
-        *PAGING, _field("instance", ID_PATTERN, "Only this instance's."),
-    ),
+    _page("operations", "/operations", "Orders and what became of them.", *_OPERATIONS),
     _page("operation", "/operations/{event}", "One order."),
     _page("quarantine", "/quarantine", "Events in quarantine.", *PAGING, scope="operator"),
     _page("tokens", "/tokens", "API tokens."),
