@@ -19,7 +19,7 @@ async def load(context: Context, call: Call) -> Names:
     found = await context.api.ask(call, "content.node", NodeDetail, path=path)
     return {
         "id": call.path["id"],
-        "name": found.node.name,
+        "title": found.node.title or found.node.name,
         "account": found.node.account,
         "is_instance": bool(found.node.instance),
     }
