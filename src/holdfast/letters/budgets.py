@@ -19,10 +19,11 @@ from holdfast.wire.times import time_text
 _BLIND: Final[Mapping[Blind, str]] = MappingProxyType(
     {
         "consent": "Its owner lets no counters out, so nothing is measured: no alert comes and the"
-        " cap holds nothing; grant counters on the node's page, or: holdfast consent grant",
+        " cap holds nothing; grant counters on the node's page, or: holdfast consent grant NODE"
+        " counters",
         "sender": "Another program sends for its node, and what its observer counts is refused, so"
         " nothing is measured: no alert comes and the cap holds nothing; have the observer send,"
-        " on the node's page, or: holdfast nodes sender",
+        " on the node's page, or: holdfast nodes sender NODE SENDER",
     }
 )
 _NO_NODE: Final = "No counters of it have come yet, so nothing is measured until they do"
