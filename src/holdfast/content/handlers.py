@@ -161,9 +161,10 @@ class ContentCalls:
         rows = await self._store.sessions(node.no, below_ms=below_ms, below=below, limit=limit + 1)
         shown, rest = _cut(rows, limit)
         last = shown[-1] if rest else None
+        in_turn = in_parts(shown, size_of=lambda row: len(row.about))
         return Reply(
             SessionList(
-                items=tuple(map(views.session_view, shown)),
+                items=tuple([views.session_view(row) async for row in in_turn]),
                 sealed=views.sealed_counts(await self._store.stored(node.no)),
                 next="" if last is None else f"{last.last_ms}-{last.no}",
             )
