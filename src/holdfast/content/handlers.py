@@ -218,7 +218,7 @@ class ContentCalls:
     async def list_sealed(self, call: Call) -> Reply:
         """List sealed bodies of a class, or of one session, the latest first."""
         node = self._visible(call)
-        of = next(one for one in CLASSES if one == call.query["of"])
+        of: ContentClass = next(one for one in CLASSES if one == call.query["of"])
         session = call.query.get("session")
         name = SESSION + session if session else SEALED
         rows, after = await self._page(call, node, of, name, newest_first=True)
