@@ -161,9 +161,10 @@ class ContentCalls:
         rows = await self._store.sessions(node.no, below_ms=below_ms, below=below, limit=limit + 1)
         shown, rest = _cut(rows, limit)
         last = shown[-1] if rest else None
+        in_turn = in_parts(shown, size_of=lambda row: len(row.about))
         return Reply(
             SessionList(
-                items=tuple(map(views.session_view, shown)),
+                items=tuple([views.session_view(row) async for row in in_turn]),
                 sealed=views.sealed_counts(await self._store.stored(node.no)),
                 next="" if last is None else f"{last.last_ms}-{last.no}",
             )
@@ -217,8 +218,7 @@ class ContentCalls:
     async def list_sealed(self, call: Call) -> Reply:
         """List sealed bodies of a class, or of one session, the latest first."""
         node = self._visible(call)
-        asked = call.query["of"]
-        of: ContentClass = next(one for one in CLASSES if asked == one)
+        of: ContentClass = next(one for one in CLASSES if one == call.query["of"])
         session = call.query.get("session")
         name = SESSION + session if session else SEALED
         rows, after = await self._page(call, node, of, name, newest_first=True)
