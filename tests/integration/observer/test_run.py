@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -229,4 +229,8 @@ def test_a_read_that_hangs_holds_up_no_heartbeat_and_no_purge(
 
 def started_by_us() -> list[str]:
     """Return the command lines of this process's children."""
-    return [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it ends at this moment
+            found.append(" ".join(child.cmdline()))
+    return found

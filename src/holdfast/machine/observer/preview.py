@@ -38,15 +38,17 @@ class ClassPreview(NamedTuple):
     whole: bool = True
 
 
-class _OneCursor:
-    """Stands for the store of cursors: it has the one that the preview is at."""
+class _OneCursor(CursorReader):
+    """Has the one cursor that the preview is at, whatever is asked for, and no edges."""
 
     def __init__(self) -> None:
+        super().__init__(lambda _look: self.cursor)
         self.cursor: Cursor | None = None
 
-    def read(self, _look: object) -> Cursor | None:
-        """Return it, whatever was asked."""
-        return self.cursor
+    def next_edge(self, cursor: Cursor) -> int | None:
+        """Return None: a preview withdraws nothing."""
+        del cursor
+        return None
 
 
 def _unhurried() -> float:
@@ -97,8 +99,7 @@ def _days(programs: Sequence[Program], is_over: Callable[[], bool]) -> list[DayC
 
 
 def _lines(source: Source) -> Iterator[Lines]:
-    held = _OneCursor()
-    cursors = CursorReader(held.read)
+    cursors = _OneCursor()
     while True:
         try:
             part = source.next_lines(cursors, "counters")
@@ -106,7 +107,7 @@ def _lines(source: Source) -> Iterator[Lines]:
             return
         if part is None:
             return
-        held.cursor = part.cursor
+        cursors.cursor = part.cursor
         yield part
 
 
@@ -133,8 +134,7 @@ def _preview(
 
 
 def _bodies(source: Source, since_ms: int) -> Iterator[tuple[dict[str, Any], int]]:
-    held = _OneCursor()
-    cursors = CursorReader(held.read)
+    cursors = _OneCursor()
     while True:
         try:
             part = source.next_part(cursors, since_ms=since_ms)
@@ -142,7 +142,7 @@ def _bodies(source: Source, since_ms: int) -> Iterator[tuple[dict[str, Any], int
             return
         if part is None:
             return
-        held.cursor = part.cursor
+        cursors.cursor = part.cursor
         if part.event_ids:
             yield dict(part.fields), len(part.event_ids)
         if not part.more:
