@@ -87,7 +87,8 @@ class Terminator:
             await stopped.wait()
             left = tuple(self._open)
             for writer in left:  # a browser's, mostly; a later test would be blamed for them
-                writer.transport.abort()
+                with contextlib.suppress(AttributeError):  # Python 3.11.2, of what is closed
+                    writer.transport.abort()
             await asyncio.gather(*(one.wait_closed() for one in left), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
