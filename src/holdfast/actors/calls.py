@@ -65,7 +65,7 @@ async def ask(
     try:
         return await mailboxes.ask(actor, row, wait_ms=ANSWER_WAIT_MS)
     except MailboxFullError as error:
-        text = "Too many orders wait for this instance."
+        text = f"Too many orders wait for this {actor.kind}."
         raise Refusal(429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1) from error
     except KeyReusedError as error:
         raise Refusal(

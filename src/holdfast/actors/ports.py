@@ -8,16 +8,17 @@ body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
-from holdfast.actors.definition import Claim, ViewRow
+from holdfast.actors.definition import Claim, Definition, ViewRow
 from holdfast.kernel.ids import Address, EventId
 
 EventOutcome = Literal["applied", "ignored", "refused", "quarantined", "dropped"]
 Source = Literal["api", "cli", "effect", "probe", "letter", "contact", "intent", "engine"]
 EffectStatus = Literal["waiting", "done", "superseded", "expired", "unwanted"]
+E = TypeVar("E")
 
 
 class Arrival(Struct, frozen=True, gc=False, kw_only=True):
@@ -34,6 +35,26 @@ class Arrival(Struct, frozen=True, gc=False, kw_only=True):
     cause: str = ""
     by: str = ""
     asked: str = ""
+
+
+def arrival_of(
+    definition: Definition[Any, E, Any, Any],
+    event: E,
+    *,
+    dedupe: str,
+    source: Source,
+    by: str = "",
+    cause: str = "",
+) -> Arrival:
+    """Return an event of a kind of actor to accept; each kind has it as its `arrival`."""
+    return Arrival(
+        body=definition.encode_event(event),
+        dedupe=dedupe,
+        version=definition.version,
+        source=source,
+        by=by,
+        cause=cause,
+    )
 
 
 class Accepted(NamedTuple):

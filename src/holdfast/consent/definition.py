@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from holdfast.actors.definition import SELF, Definition, EffectCall, Letter
-from holdfast.actors.ports import Arrival, Source
+from holdfast.actors.ports import arrival_of
 from holdfast.consent import actions, events, ports
 from holdfast.consent.apply import apply, unsigned
 from holdfast.consent.invariants import INVARIANTS
@@ -70,20 +71,6 @@ def received(sender: Address, letter: Letter) -> events.Event:
             raise ValueError(message)
 
 
-def arrival(
-    event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
-) -> Arrival:
-    """Return an event to accept; `dedupe` makes it idempotent for this node."""
-    return Arrival(
-        body=events.encode_event(event),
-        dedupe=dedupe,
-        version=events.EVENT_VERSION,
-        source=source,
-        by=by,
-        cause=cause,
-    )
-
-
 def _entity(state: Node, key: str) -> bytes | None:
     if key == SELF:
         return None if state == empty(state.node) else encode_row(state)
@@ -123,3 +110,5 @@ NODE_DEFINITION: Final[Definition[Node, events.Event, actions.Action, Policy]] =
     encode_policy=msgspec.json.Encoder().encode,
     decode_policy=msgspec.json.Decoder(Policy).decode,
 )
+
+arrival: Final = partial(arrival_of, NODE_DEFINITION)

@@ -6,6 +6,7 @@ commit before the cloud is called. This module contains no rules of its own.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from holdfast.actors.definition import (
     ProbeAnswer,
     Work,
 )
-from holdfast.actors.ports import Arrival, Source
+from holdfast.actors.ports import arrival_of
 from holdfast.instances import actions, events, ports, spend
 from holdfast.instances.apply import MACHINE_SCOPE, NAME_SCOPE, SANDBOX_SCOPE, apply
 from holdfast.instances.invariants import INVARIANTS
@@ -161,7 +162,7 @@ def probed(answer: ProbeAnswer) -> events.Event:
 
 
 def _event(body: ports.Body, epoch: int, outcome: Outcome[Any]) -> events.Event:
-    """Return an outcome in the words of this room."""
+    """Return the event of an outcome."""
     serial = body.serial
     if isinstance(outcome, Ok):
         return _good(body, epoch, outcome.value)
@@ -262,20 +263,6 @@ def entity(state: Instance, _key: str) -> bytes | None:
     return None if state == empty(state.id) else encode_state(state)
 
 
-def arrival(
-    event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
-) -> Arrival:
-    """Return an event ready to be accepted; `dedupe` makes it idempotent for this instance."""
-    return Arrival(
-        body=events.encode_event(event),
-        dedupe=dedupe,
-        version=events.EVENT_VERSION,
-        source=source,
-        by=by,
-        cause=cause,
-    )
-
-
 def with_volumes(policy: Policy, *providers: str) -> Policy:
     """Return the policy with these providers' machines having volumes."""
     return replace(policy, volumes=tuple(sorted(providers)))
@@ -313,3 +300,5 @@ INSTANCE: Final[Definition[Instance, events.Event, actions.Action, Policy]] = De
     encode_policy=encode_policy,
     decode_policy=decode_policy,
 )
+
+arrival: Final = partial(arrival_of, INSTANCE)

@@ -6,13 +6,14 @@ so.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from holdfast.actors.definition import SELF, Definition, EffectCall, Letter
-from holdfast.actors.ports import Arrival, Source
+from holdfast.actors.ports import arrival_of
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
 from holdfast.letters.instances import InstanceDestroyed
@@ -86,20 +87,6 @@ def received(sender: Address, letter: Letter) -> events.Event:
             raise ValueError(message)
 
 
-def arrival(
-    event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
-) -> Arrival:
-    """Return an event to accept; `dedupe` makes it idempotent for this instance."""
-    return Arrival(
-        body=events.encode_event(event),
-        dedupe=dedupe,
-        version=events.EVENT_VERSION,
-        source=source,
-        by=by,
-        cause=cause,
-    )
-
-
 def _entity(state: Pairing, _key: str) -> bytes | None:
     return None if state == empty(state.instance) else encode_state(state)
 
@@ -132,3 +119,5 @@ PAIRING: Final[Definition[Pairing, events.Event, actions.Action, Policy]] = Defi
     encode_policy=msgspec.json.Encoder().encode,
     decode_policy=msgspec.json.Decoder(Policy).decode,
 )
+
+arrival: Final = partial(arrival_of, PAIRING)

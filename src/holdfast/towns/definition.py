@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from holdfast.actors.definition import (
@@ -11,7 +12,7 @@ from holdfast.actors.definition import (
     Probe,
     ProbeAnswer,
 )
-from holdfast.actors.ports import Arrival, Source
+from holdfast.actors.ports import arrival_of
 from holdfast.kernel.outcome import Conflict, Failure, Ok, Outcome, Permanent
 from holdfast.towns import actions, events, ports
 from holdfast.towns.apply import apply
@@ -193,20 +194,6 @@ def claim_lost(_claim: Claim) -> events.Event:
     return events.TownClosed("name_taken")
 
 
-def arrival(
-    event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
-) -> Arrival:
-    """Return an event to accept; `dedupe` makes it idempotent for this town."""
-    return Arrival(
-        body=events.encode_event(event),
-        dedupe=dedupe,
-        version=events.EVENT_VERSION,
-        source=source,
-        by=by,
-        cause=cause,
-    )
-
-
 def _entity(state: State, key: str) -> bytes | None:
     if key == "" and not is_created(state):
         return None
@@ -247,3 +234,5 @@ TOWN: Final[Definition[State, events.Event, actions.Action, Policy]] = Definitio
     encode_policy=encode_policy,
     decode_policy=decode_policy,
 )
+
+arrival: Final = partial(arrival_of, TOWN)
