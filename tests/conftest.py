@@ -27,14 +27,17 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("untimed")
 
-PlaneProcess.forked = True  # a second of CPU less for each
-
 TESTS = Path(__file__).parent
 UNIT = TESTS / "unit"
 LONGEST_FIRST = ("integration", "browser", "sim", "contract", "unit")
 """Files that take a minute and wait for most of it begin first, beside each other; quick ones fill
 the end. By pytest-xdist's own order, of files by their number of tests, they would come last."""
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+def pytest_configure() -> None:
+    """Have planes of the suite be forks: a second of CPU less for each. Benches import this too."""
+    PlaneProcess.forked = True
 
 
 @pytest.hookimpl(wrapper=True)

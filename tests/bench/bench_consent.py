@@ -4,8 +4,9 @@
 
 A real machine with its real observer, whose agent writes a line of a session every 100 ms. Each
 round grants transcripts, waits for stored content, revokes them, and waits until the observer says
-that its gate is closed; what came after that is counted. First with nobody looking at the node (the
-list of nodes, which is asked here, is no look), then with somebody who asks for it every 2 s.
+that its gate is closed; what comes from when that is noticed (within 0.3 s) is counted. First with
+nobody looking at the node (the list of nodes, which is asked here, is no look), then with somebody
+who asks for it every 2 s.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
         [--minutes 60] [--json]
 
 A real observer, confined as under a controller, and a plane in this process that throws away what
-it gets. Somebody looks, so a heartbeat is due every 3 s; `late` is how much longer one took to
-come. `memory` is that of the observer with what it started, sampled once a second; `by_tenth` its
-resident set in each tenth of the run, which shows whether it grows. On a machine with other work
-`--nice` gives it and the plane another priority than the observer's own, 10. What was reached after
-`--minutes` is printed, and counts as missed.
+it gets. Somebody looks, so a heartbeat is due every 3 s; `heartbeats_late_s` is how much longer one
+took to come. `rss_mib` and `pss_mib` are the memory of the observer with what it started, sampled
+once a second; `rss_by_tenth` is its resident set in each tenth of the run, which shows whether it
+grows. On a machine with other work `--nice` gives it and the plane another priority than the
+observer's own, 10. What was reached after `--minutes` is printed, and counts as missed.
 """
 
 from __future__ import annotations
@@ -116,8 +116,10 @@ class Watched:
 
     def sample(self) -> None:
         """Note its memory now."""
-        found = [self.seen, *self.seen.children()]
-        full = [each.memory_full_info() for each in found]
+        full = []
+        for each in (self.seen, *self.seen.children()):
+            with suppress(psutil.NoSuchProcess):  # a query's process ends at any moment
+                full.append(each.memory_full_info())
         self.resident.append(sum(one.rss for one in full) / _MIB)
         self.proportional.append(sum(one.pss for one in full) / _MIB)
         if self.nice != _NICE:

@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from tests.bench.figures import parser, tell
 from tests.clawmetry.daemon import KEY, Agent, Daemon, python_of
-from tests.clawmetry.test_real_daemon import content_of, register
+from tests.clawmetry.test_real_daemon import register
+from tests.support.observed import content_of
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at, until
 

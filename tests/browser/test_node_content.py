@@ -147,6 +147,7 @@ def test_what_is_sealed_opens_where_the_key_is_and_nothing_opened_is_sent(
     go(page, sealed, "Sessions")
     expect(page.locator("[data-unseals=sessions] td.d2")).to_contain_text("Session 2")
     expect(page.locator("#node-body tr[data-session] a")).to_have_text("Session 0")
+    assert any("/sealed" in one for one in sent), "what was sent is recorded"
     for word in ("mail", "round", "coffee", "report", "Session"):
         assert not [one for one in sent if word in one], word
 

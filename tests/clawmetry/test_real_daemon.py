@@ -22,6 +22,7 @@ import pytest
 from holdfast.wire.api.consent import ConsentGrant, ConsentRevoke
 from holdfast.wire.consent import INTENT_CLASSES, TEXT_VERSION, ContentClass
 from tests.clawmetry.daemon import KEY, Agent, Daemon, opened, python_of
+from tests.support.observed import content_of
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, until
 
@@ -89,14 +90,6 @@ class Stage:
             for path in folder.rglob("*")
             if path.is_file() and marker in content_of(path)
         ]
-
-
-def content_of(path: Path) -> bytes:
-    """Return what a file has; nothing where the plane removed it meanwhile."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def register(url: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ tests/integration/cli/test_commands.py.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -86,7 +87,8 @@ class Fork:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self._process.exitcode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # the server reaped it in between
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it, unless it has ended."""
@@ -105,8 +107,10 @@ def _serve_forks() -> None:
     """Start the server, if none runs; by a data folder in its environment it would be found.
 
     A controller that is tested in this process ends and reaps every child that it does not know:
-    the server, of which `multiprocessing` then learns by ECHILD, and its resource tracker, of whose
-    end it warns.
+    the server with every fork below it, of which `multiprocessing` then learns by ECHILD, and its
+    resource tracker, of whose end it warns. So a plane that many tests share must not be a fork of
+    a process that tests a controller in itself later: `tests/integration/confine` and `machine`
+    come before `plane`, by their names.
     """
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     with mock.patch.dict(os.environ, kept, clear=True), warnings.catch_warnings():

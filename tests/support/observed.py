@@ -140,6 +140,14 @@ class Observed:
         return "\n".join(opened)
 
 
+def content_of(path: Path) -> bytes:
+    """Return what is in a file, nothing where it was removed meanwhile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def _blobs(found: Any) -> list[str]:
     """Return each value called `blob` in a JSON value."""
     if isinstance(found, dict):

@@ -76,13 +76,18 @@ class SendingNode:
         """Return what an upload in the clear is answered with."""
         return self.post(path, {"node_id": self.name, **fields}, agent=agent)
 
-    def seal(self, path: str, *, session_file: str = "", **fields: Any) -> None:
-        """Send the same sealed, as our observer does."""
+    def show(self, path: str, **fields: Any) -> None:
+        """Send an upload in the clear that is taken."""
+        answer = self.send(path, **fields)
+        assert answer["ok"], answer
+
+    def seal(self, path: str, *, named: str = "", **fields: Any) -> None:
+        """Send the same sealed, as our observer does; `named` is the name of a session outside."""
         blob = self.sealer.seal(
             json.dumps({"node_id": self.name, **fields}).encode(), compress=False
         )
-        named = {"session_file": session_file} if session_file else {}
-        answer = self.send(path, encrypted=True, blob=blob, **named)
+        outside = {"session_file": named} if named else {}
+        answer = self.send(path, encrypted=True, blob=blob, **outside)
         assert answer["ok"], answer
 
     # -- what an agent did
@@ -92,7 +97,7 @@ class SendingNode:
 
         `how` is `send` or `seal`.
         """
-        say = getattr(self, how)
+        say = self.show if how == "send" else self.seal
         say("/ingest/logs", lines=[_log(at, now_ms) for at in range(40)])
         for text in ("# Notes\n\n- likes tea\n", "# Notes\n\n- likes coffee\n- rises early\n"):
             file = {"path": "MEMORY.md", "content": text}
@@ -106,15 +111,8 @@ class SendingNode:
             for at, key in enumerate(keys)
         ]  # fmt: skip
         say("/ingest/sessions", sessions=rows)
-        name = "0" * 16 if how == "seal" else "s0"
-        events = {"session_file": "s0.jsonl", "events": _turns(now_ms)}
-        if how == "send":
-            say("/ingest/events", **events)
-        else:
-            blob = self.sealer.seal(
-                json.dumps({"node_id": self.name, **events}).encode(), compress=False
-            )
-            self.send("/ingest/events", encrypted=True, blob=blob, session_file=f"{name}.jsonl")
+        outside = {} if how == "send" else {"named": f"{'0' * 16}.jsonl"}
+        say("/ingest/events", session_file="s0.jsonl", events=_turns(now_ms), **outside)
 
 
 def _log(at: int, now_ms: int) -> dict[str, Any]:

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.usefixtures("strace")
 LOG = f"{power.FOLDER}/system.db-wal"
 DATABASE = f"{power.FOLDER}/system.db"
 LOG_BYTES = 150_000
-CUTS = slice_of(150, here=75)
 """Small enough for some checkpoints in a record; the real bound is 16 MiB."""
+CUTS = slice_of(150, here=75)
 Look = Callable[[Cut, power.Found], None]
 
 

@@ -119,7 +119,6 @@ async def find_content(home: Path) -> set[str]:
 # ------------------------------------------------------------------------------------ consent
 
 KEY: Final = make_consent_key(bytes(range(32)), now_ms=NOW)
-_ASK_MS: Final = 30_000
 
 
 class _Stored:
@@ -145,7 +144,9 @@ async def use_consent(path: Path, work: Work) -> None:
 
     async def decide(node: str, event: events.Event, name: str) -> None:
         row = arrival(event, dedupe=name, source="api", by="ann")
-        answer = await engine.mailbox.ask(address(KIND, node), row, wait_ms=_ASK_MS)
+        answer = await engine.mailbox.ask(
+            address(KIND, node), row, wait_ms=round(1_000 * patience(30))
+        )
         assert answer.stamp is not None
         assert answer.stamp.outcome == "applied", answer.stamp
 
