@@ -27,8 +27,8 @@ endef
 
 # With ARGS only what they select runs, at once and in one process; without, everything.
 NARROWED := $(strip $(ARGS))
-# What of the suite runs where: benches and the real OpenClaw have targets of their own.
-SUITE := --ignore=tests/bench -m "not openclaw and not clawmetry" $(if $(NARROWED),,--ignore=tests/house)
+# What of the suite runs where: benches, a real engine and the real OpenClaw have their own targets.
+SUITE := --ignore=tests/bench --ignore=tests/docker -m "not docker and not openclaw and not clawmetry and not inspector" $(if $(NARROWED),,--ignore=tests/house)
 # Tests wait as long as they compute; a file stays in one process, with what it shares.
 WORKERS ?= $(if $(NARROWED),0,5)
 SPREAD  := --dist loadfile --no-loadscope-reorder
@@ -45,8 +45,8 @@ FROM  ?= 0
 SAMPLE ?= 1000
 SEED   ?=
 
-.PHONY: help up test suite whole unit check lint basedpyright mypy collect house dead imports coverage matrix bench power sim fuzz \
-  mutants test-openclaw test-clawmetry docs lock hooks clean env env-dev
+.PHONY: help up test suite whole unit check lint basedpyright mypy collect house dead imports coverage matrix bench boards power sim previews fuzz \
+  mutants test-openclaw test-docker test-clawmetry test-inspector docs lock hooks clean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ power: env-dev ## lose power 10,000 times beside every store (ARGS="--cuts 500 -
 sim: env-dev ## the whole fleet in virtual time, over many seeds
 	$(BIN)/python -m holdfast.sim $(ARGS)
 
+previews: env-dev ## the dry runs of generated towns against the ticks that follow (ARGS="--towns 100000 --large 100")
+	$(BIN)/python -m tests.bench.bench_town_previews $(ARGS)
+
 fuzz: env-dev ## CASES requests made from seeds, FROM the first, to plane and controller
 	$(BIN)/python -m tests.fuzz plane --cases $(CASES) --from $(FROM) $(ARGS)
 	$(BIN)/python -m tests.fuzz controller --cases $(CASES) --from $(FROM) $(ARGS)
@@ -123,8 +126,15 @@ test-openclaw: env-dev ## end to end with the real OpenClaw (a large download fr
 	@$(BIN)/python tools/real_parts.py all
 	$(PYTEST) tests -m openclaw --timeout=900 $(ARGS)
 
+test-docker: env-dev ## machines as containers of a real engine (Podman; a root of Debian's, once)
+	@$(BIN)/python tools/real_parts.py docker
+	$(PYTEST) tests/docker tests/contract/clouds -m docker --timeout=180 $(ARGS)
+
 test-clawmetry: env-dev $(CLAWMETRY:%=.venv-clawmetry-%/.installed) ## the real ClawMetry daemons against a plane: minutes each
 	$(PYTEST) tests/clawmetry -m clawmetry --timeout=1200 $(ARGS)
+
+test-inspector: env-dev ## the MCP server of agents' tools by the inspector's command line (from npm)
+	$(PYTEST) tests/inspector -m inspector --timeout=900 $(ARGS)
 
 # Each release in an environment of its own: it is a program beside ours, never imported.
 .venv-clawmetry-%/.installed:
@@ -134,6 +144,9 @@ test-clawmetry: env-dev $(CLAWMETRY:%=.venv-clawmetry-%/.installed) ## the real 
 
 docs: env-dev ## write docs/reference/ again from the code
 	$(BIN)/python tools/reference.py
+
+boards: env-dev ## write the boards of Grafana again (src/holdfast/monitoring/grafana)
+	@$(BIN)/python -m tools.boards
 
 lock: env-dev ## resolve the requirement files and the front-end lock again
 	$(BIN)/python -m tools.lock

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import hypothesis
 import pytest
@@ -17,6 +17,9 @@ from tests.support import power_loss
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess
 from tests.support.slices import slice_of
+
+if TYPE_CHECKING:
+    from tests.support.container_engine import RealEngine
 
 # An example that is slow to draw or to run is a busy machine, not a fault.
 hypothesis.settings.register_profile(
@@ -106,3 +109,12 @@ def strace() -> None:
         pytest.fail(f"{missing}, and CI=true")
     if missing:
         pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[RealEngine]:
+    """Run one real engine of containers for all tests that want it (make test-docker)."""
+    from tests.support.container_engine import running_engine  # noqa: PLC0415  a client of its own
+
+    with running_engine("machines as containers") as found:
+        yield found

@@ -19,6 +19,7 @@ from tools import matrix
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "requirements"
+IMAGE: Final = ROOT / "src/holdfast/world/clouds/docker/image/requirements.txt"
 UV: Final = Path(sys.executable).parent / "uv"
 
 # Where README.md says that no compiler is needed.
@@ -28,13 +29,13 @@ WHEELS_FOR: Final = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 UNWANTED: Final = re.compile(r"https?://|file://|--(extra-)?index-url|--find-links|(?<![\w.])/\w+/")
 
 
-def compile_requirements(name: str, *sources: str) -> None:
-    """Resolve `sources` into requirements/<name>.txt, within what dev already chose.
+def compile_requirements(name: str, *sources: str, target: Path | None = None) -> None:
+    """Resolve `sources` into requirements/<name>.txt, or `target`, within what dev already chose.
 
     Raises subprocess.CalledProcessError when uv cannot resolve, ValueError when the result
     names an address or a path.
     """
-    target = FOLDER / f"{name}.txt"
+    target = target or FOLDER / f"{name}.txt"
     constrain = [] if name == "dev" else ["--constraints", "requirements/dev.txt"]
     command = [
         str(UV), "pip", "compile", *sources, *constrain,
@@ -91,11 +92,14 @@ def main() -> None:
     """Lock everything: dev first, since it constrains the rest."""
     compile_requirements("dev", "pyproject.toml", "--extra", "dev")
     compile_requirements("plane", "pyproject.toml", "--extra", "plane")
+    compile_requirements("image", "pyproject.toml", "--extra", "controller", target=IMAGE)
     compile_requirements("build", "requirements/build.in")
     compile_requirements("node", "requirements/node.in")
+    compile_requirements("clickhouse", "requirements/clickhouse.in")
     refuse_builds()
     lock_web_assets()
-    print("locked: requirements/{dev,plane,build,node}.txt, web-assets/package-lock.json")
+    print("locked: requirements/{dev,plane,build,node,clickhouse}.txt, what an image has,")
+    print("  web-assets/package-lock.json")
 
 
 if __name__ == "__main__":

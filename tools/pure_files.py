@@ -20,7 +20,10 @@ _OTHERWISE_NAMED: Final = ("cli",)
 # In a subject everything is pure but what carries effects out, what answers calls, and what keeps
 # in memory what the outside last said or what was committed.
 _SUBJECTS: Final = ("instances", "towns", "billing", "consent")
-_SUBJECT_IO: Final = ("effects", "handlers", "inbox", "index")
+_SUBJECT_IO: Final = (
+    "effects", "handlers", "inbox", "index", "calls", "work_handlers", "convoy_handlers",
+    "board_handlers",
+)  # fmt: skip
 _ANYWHERE: Final = "holdfast.**."
 
 

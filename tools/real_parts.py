@@ -1,4 +1,4 @@
-"""Make sure the real parts are here: third-party files, Chromium, bubblewrap, strace.
+"""Make sure the real parts are here: front-end files, and programs that tests run.
 
 `make up` asks for `assets`, `make test` for `all`. Tests run against the real things, so one
 that is missing is said loudly; where CI=true it is an error, because there nobody would read it.
@@ -9,6 +9,7 @@ npm or, where it has none, the one on PyPI. It must never name an address to fet
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ DECLARED: Final = ROOT / "web-assets"
 BUILD: Final = ROOT / "build" / "web-assets"
 VENDOR: Final = ROOT / "src" / "holdfast" / "web" / "static" / "vendor"
 COMPLETE: Final = VENDOR / ".complete"
+PROMETHEUS: Final = ROOT / "build" / "prometheus" / "usr" / "bin"
 
 # What the pages load, by the name they load it under. Licences travel with the files.
 FILES: Final = {
@@ -32,9 +34,14 @@ FILES: Final = {
     "uPlot.min.css": "uplot/dist/uPlot.min.css",
     "uPlot.LICENSE": "uplot/LICENSE",
 }
+ENGINE_BASE: Final = ROOT / "build" / "container-engine" / "base.tar"
+ENGINE_PROGRAMS: Final = ("podman", "runc", "conmon", "debootstrap", "iptables")
+ENGINE_PACKAGES: Final = ("podman", "runc", "conmon", "netavark", "iptables", "debootstrap")
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 NPM_DEADLINE_S: Final = 180
+CLICKHOUSE_DEADLINE_S: Final = 1_200  # 800 MB
 APT_DEADLINE_S: Final = 400
+BOOTSTRAP_DEADLINE_S: Final = 900
 
 
 class MissingPartError(Exception):
@@ -154,16 +161,89 @@ def fetch_strace() -> str:
     return f"strace: {found}"
 
 
-def install_debian(name: str, package: str, find: Callable[[], str | None]) -> str:
-    """Install a package of Debian's and return what it brought.
+def find_prometheus() -> Path | None:
+    """Return the folder of the programs that fetch_prometheus unpacked, or None."""
+    return PROMETHEUS if (PROMETHEUS / "promtool").is_file() else None
+
+
+def fetch_prometheus() -> str:
+    """Unpack Debian's Prometheus into build/; nothing is installed, so no service starts.
+
+    Raises MissingPartError when it cannot be had.
+    """
+    if find_prometheus() is None:
+        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+            raise MissingPartError("no apt-get; unpack a prometheus into build/prometheus/usr/bin")
+        folder = BUILD.parent / "prometheus-package"
+        folder.mkdir(parents=True, exist_ok=True)
+        download = ["apt-get", "download", "-qq", "prometheus"]
+        try:
+            run(download, cwd=folder, deadline_s=APT_DEADLINE_S)
+        except MissingPartError:
+            if os.geteuid() != 0:
+                raise
+            run(["apt-get", "update", "-qq"], deadline_s=APT_DEADLINE_S)
+            run(download, cwd=folder, deadline_s=APT_DEADLINE_S)
+        package = max(folder.glob("prometheus_*.deb"))
+        run(["dpkg-deb", "-x", str(package), str(PROMETHEUS.parents[1])], deadline_s=APT_DEADLINE_S)
+        shutil.rmtree(folder)
+    return f"Prometheus: {PROMETHEUS}"
+
+
+def fetch_clickhouse() -> str:
+    """Make sure that ClickHouse is here as a package, chdb; it takes 800 MB and half a minute.
+
+    Raises MissingPartError when it cannot be installed.
+    """
+    if importlib.util.find_spec("chdb") is None:
+        print("  no chdb: taking it from PyPI")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        locked = ["--require-hashes", "--requirement", "requirements/clickhouse.txt"]
+        run([*pip, *locked], deadline_s=CLICKHOUSE_DEADLINE_S)
+    return "ClickHouse: chdb"
+
+
+def find_engine() -> str | None:
+    """Return the path of Podman where all that it needs here is there too, else None."""
+    if any(shutil.which(name) is None for name in ENGINE_PROGRAMS):
+        return None
+    return shutil.which("podman")
+
+
+def fetch_engine() -> str:
+    """Make sure that a container engine is here, and a root of Debian's for machines' images.
+
+    Raises MissingPartError when they cannot be had. Whether containers run is not known then:
+    tests/support/container_engine.py tries one.
+    """
+    if (found := find_engine()) is None:
+        found = install_debian("Podman", " ".join(ENGINE_PACKAGES), find_engine)
+    if not ENGINE_BASE.is_file():
+        if os.geteuid() != 0:
+            raise MissingPartError("debootstrap needs root to make a root of Debian's")
+        print("  no root of Debian's for images: debootstrap, a minute or two")
+        ENGINE_BASE.parent.mkdir(parents=True, exist_ok=True)
+        draft = ENGINE_BASE.with_suffix(".draft")
+        bootstrap = ["debootstrap", "--variant=minbase", "--include=python3", "bookworm"]
+        tree = ENGINE_BASE.parent / "root"
+        shutil.rmtree(tree, ignore_errors=True)
+        run([*bootstrap, str(tree)], deadline_s=BOOTSTRAP_DEADLINE_S)
+        run(["tar", "-C", str(tree), "-cf", str(draft), "."], deadline_s=APT_DEADLINE_S)
+        shutil.rmtree(tree)
+        draft.rename(ENGINE_BASE)
+    return f"container engine: {found}, with {ENGINE_BASE.name}"
+
+
+def install_debian(name: str, packages: str, find: Callable[[], str | None]) -> str:
+    """Install packages of Debian's, separated by blanks, and return what they brought.
 
     Raises MissingPartError when we may not, or when it brought nothing.
     """
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise MissingPartError(f"no {name}; install one (Debian: apt-get install {package})")
+        raise MissingPartError(f"no {name}; install one (Debian: apt-get install {packages})")
     print(f"  no {name} on this machine: asking apt-get")
     run(["apt-get", "update", "-qq"], deadline_s=APT_DEADLINE_S)
-    options = ["install", "-y", "-qq", "--no-install-recommends", package]
+    options = ["install", "-y", "-qq", "--no-install-recommends", *packages.split()]
     run(["apt-get", *options], deadline_s=APT_DEADLINE_S)
     if (found := find()) is None:
         raise MissingPartError(f"apt-get installed {name}, and it is still not on PATH")
@@ -171,12 +251,15 @@ def install_debian(name: str, package: str, find: Callable[[], str | None]) -> s
 
 
 PARTS: Final = {
+    "docker": (("container engine", fetch_engine),),
     "assets": (("front-end files", fetch_assets),),
     "all": (
         ("front-end files", fetch_assets),
         ("Chromium", fetch_chromium),
         ("bubblewrap", fetch_bubblewrap),
         ("strace", fetch_strace),
+        ("Prometheus", fetch_prometheus),
+        ("ClickHouse", fetch_clickhouse),
     ),
 }
 

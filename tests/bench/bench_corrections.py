@@ -6,7 +6,7 @@ beforehand, each connection the next one when its answer came, and nothing else.
 two cores carry both, so the sender is counted apart: beside the rate by the clock stands the one
 of the plane's share, rows / (seconds - the sender's own processor seconds / cores), and the
 processor time that the plane spends on a row. The figure is held against the second, with the
-limit of 600 a minute and brain switched on, and again with it lifted.
+limit of a minute and brain at 600, and again with it lifted.
 """
 
 from __future__ import annotations

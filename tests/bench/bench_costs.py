@@ -23,12 +23,12 @@ import msgspec
 from holdfast.content.accept import read_rows
 from holdfast.content.gate import Admitted
 from holdfast.content.records import Node, Row
-from holdfast.content.usage import day_of
 from holdfast.kernel.clock import SystemClock
 from holdfast.stores.sqlite.content import open_content
 from holdfast.wire.api.accounts import TokenCreate
 from holdfast.wire.api.clawmetry import Upload
 from holdfast.wire.consent import node_of_name
+from holdfast.wire.times import day_of
 from tests.bench import figures
 from tests.support.planes import PlaneProcess
 

@@ -3,7 +3,7 @@
 Run it: `make bench ARGS="fleet_of_brains"`. Each brain is a process of its own with the real
 Brain and a key of its own; ten of them send the same corrections a second time, as the gradata
 SDK's hook does: by /sync, 500 events in a request, under other ids, again after 10 s when they
-were refused. All must arrive, once each, and no brain may have more than 600 taken in any minute.
+were refused. All must arrive, once each, and no brain more than its limit in any minute.
 A legacy hook uses up its brain's minute, which is why those ten take longer.
 """
 
@@ -22,6 +22,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from holdfast.corrections.limits import CORRECTIONS_PER_MINUTE
 from holdfast.sdk import Brain
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
 from tests.bench.figures import parser, percentiles, tell
@@ -30,7 +31,7 @@ from tests.support.planes import PlaneProcess
 BRAINS = 27
 LEGACY = 10
 PENDING = 500
-PER_MINUTE = 600
+PER_MINUTE = CORRECTIONS_PER_MINUTE
 SESSION = "7"
 DEADLINE_S = 300.0
 HOOK_AGAIN_S = 10.0

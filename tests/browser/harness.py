@@ -23,6 +23,7 @@ from tests.support.sample_brains import SampleBrains
 from tests.support.sample_fleet import SampleFleet
 from tests.support.sample_maintenance import SampleMaintenance
 from tests.support.sample_pairing import SamplePairing
+from tests.support.sample_town import SampleTown
 from tests.support.stub_plane import StubPlane
 
 T = TypeVar("T")
@@ -40,7 +41,8 @@ class Sampled:
         self.pairing = SamplePairing(self.hub, now_ms=clock.now_ms())
         self.maintenance = SampleMaintenance(now_ms=clock.now_ms())
         self.brains = SampleBrains(self.hub, now_ms=clock.now_ms())
-        samples = (self.fleet, self.pairing, self.brains, self.maintenance)
+        self.town = SampleTown(self.hub, now_ms=clock.now_ms())
+        samples = (self.fleet, self.pairing, self.brains, self.maintenance, self.town)
         api: dict[str, Any] = {}
         for sample in samples:
             api |= sample.handlers()

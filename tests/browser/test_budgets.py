@@ -72,5 +72,5 @@ def test_a_cap_pauses_an_agent_and_one_click_has_it_go_on(page: Page, plane: Pla
     assert "116 %" in said
     page.goto(f"{plane.url}/instances/{view.id}")
     header.get_by_role("button", name="Go on").click()
-    expect(header.locator(".badge").first).to_have_text("Running", timeout=LONG_MS)
+    expect(header.locator(".badge").first).to_have_text("Ready", timeout=LONG_MS)
     expect(panel).to_contain_text("gone on with")

@@ -24,9 +24,12 @@ def expect_live(page: Page) -> None:
 def test_filter_sort_and_search(open_page: Open, served: Served) -> None:
     page = open_page()
     expect(page.locator("[data-row]")).to_have_count(60)
+    badges = page.locator("[data-row] .badge")
+    expect(badges.nth(0)).to_have_text("Parked")  # what hurts most stands first
+    expect(badges.nth(2)).to_have_text("Silent")
     page.locator(".chip", has_text="Stopped").click()
     expect(page.locator("[data-row]")).to_have_count(5)
-    expect(page).to_have_url(re.compile("status=stopped"))
+    expect(page).to_have_url(re.compile("health=stopped"))
     page.locator(".chip", has_text="Clear").click()
     page.get_by_role("link", name="Restarts").click()
     expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", "descending")
@@ -51,9 +54,9 @@ def test_a_change_arrives_without_loading_the_page_again(open_page: Open, served
     row = page.locator("#i-in-0001")
     page.get_by_label("Select birch", exact=True).check()
     served.run(lambda: fleet.change("in-0001", agent_ready=False))
-    expect(row).to_contain_text("Agent down")
+    expect(row).to_contain_text("Not answering")
     served.run(lambda: fleet.change("in-0001", agent_ready=True, restarts=3))
-    expect(row).to_contain_text("Running")
+    expect(row).to_contain_text("Ready")
     expect(page.get_by_label("Select birch", exact=True)).to_be_checked()
     served.run(lambda: fleet.change("in-0001", status="stopped", desired="stopped"))
     expect(page.locator(".chip", has_text="Stopped")).to_contain_text("6")
@@ -86,7 +89,7 @@ def test_many_are_ordered_at_once(open_page: Open, served: Served) -> None:
     expect(page.locator("#toasts")).to_contain_text("Stop: 2 of 3 accepted")
     expect(page.locator("#toasts")).to_contain_text("It is being destroyed.")
     expect(bar).to_be_hidden()
-    expect(page.locator("[data-row]").filter(has_text="basil").first).to_contain_text("Stopped")
+    expect(page.locator("#i-in-0027")).to_contain_text("Stopped")
     assert served.plane.fleet.instances["in-0026"].desired == "stopped"
 
 

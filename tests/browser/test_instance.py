@@ -67,6 +67,25 @@ def test_destroying_wants_the_name_typed(open_page: Open, served: Served) -> Non
     assert wanted(served) == "destroyed"
 
 
+def test_another_version_is_shown_before_it_is_ordered(open_page: Open, served: Served) -> None:
+    page = open_page("/instances/in-0001")
+    page.get_by_role("button", name="Change the agent's version…").click()
+    dialog = page.locator("#upgrade")
+    expect(dialog).to_contain_text("the doctor of 2026.9.6 looks")
+    expect(dialog.get_by_role("checkbox")).to_have_count(0)
+    dialog.get_by_label("Version").select_option("2026.3.13")
+    expect(dialog).to_contain_text("the doctor of 2026.3.13 looks")
+    expect(dialog.get_by_label("Version")).to_be_focused()
+    dialog.get_by_role("button", name="Change it").click()
+    assert served.plane.fleet.upgraded is None, "an older one wants to be confirmed"
+    dialog.get_by_role("checkbox").check()
+    dialog.get_by_role("button", name="Change it").click()
+    expect(dialog).to_be_hidden()
+    ordered = served.plane.fleet.upgraded
+    assert ordered is not None
+    assert (ordered.version, ordered.restore) == ("2026.3.13", True)
+
+
 def test_log_timeline_and_rehearsal(open_page: Open, served: Served) -> None:
     page = open_page("/instances/in-0001")
     expect(page.locator("#log")).to_contain_text("turn 24 done")
@@ -236,4 +255,26 @@ def test_the_quarantine_is_decided(open_page: Open, served: Served) -> None:
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Drop").click()
     expect(page.locator("#quarantine")).to_contain_text("Nothing is in quarantine.")
+    assert served.plane.fleet.quarantined == {}
+
+
+def test_a_page_that_loads_again_cancels_no_order_on_its_way(
+    open_page: Open, served: Served
+) -> None:
+    """One order's page loads again while the next is being sent."""
+    page = open_page("/quarantine")
+    held: dict[str, Route] = {}
+    page.route("**/retry", lambda route: held.update(retry=route))
+    page.route("**/drop", lambda route: held.update(drop=route))
+    page.get_by_role("button", name="Retry").first.click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Drop").last.click()
+    while len(held) < 2:
+        page.wait_for_timeout(10)
+    with page.expect_response("**/retry"):
+        held["retry"].continue_()
+    page.wait_for_timeout(300)  # in which a page that waits for nothing would be gone
+    held["drop"].continue_()
+    expect(page.locator("#quarantine")).to_contain_text("Nothing is in quarantine.")
+    expect(page.locator("#toasts")).to_contain_text("Dropped")
     assert served.plane.fleet.quarantined == {}

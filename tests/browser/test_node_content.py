@@ -108,16 +108,22 @@ def test_a_file_a_job_and_a_sub_agent_are_found_by_their_links(
     expect(page.locator(".call").first).to_contain_text("2.5 s")
 
 
+def give_key(page: Page) -> None:
+    """Have the browser hold the key of a node that is sealed."""
+
+    def hold_key(route: Route) -> None:
+        route.fulfill(body=OPENER, content_type="text/javascript")
+
+    page.route("**/static/sealed.js*", hold_key)
+
+
 def test_what_is_sealed_opens_where_the_key_is_and_nothing_opened_is_sent(
     page: Page, sealed: SendingNode
 ) -> None:
     sent: list[str] = []
     page.on("request", lambda asked: sent.append(f"{asked.url} {asked.post_data or ''}"))
 
-    def hold_key(route: Route) -> None:
-        route.fulfill(body=OPENER, content_type="text/javascript")
-
-    page.route("**/static/sealed.js*", hold_key)
+    give_key(page)
     go(page, sealed, "Logs")
     opened = page.locator("[data-unseals=logs]")
     expect(opened.locator(".log-row").first).to_contain_text("tool finished, round 39")
@@ -150,6 +156,50 @@ def test_what_is_sealed_opens_where_the_key_is_and_nothing_opened_is_sent(
     assert any("/sealed" in one for one in sent), "what was sent is recorded"
     for word in ("mail", "round", "coffee", "report", "Session"):
         assert not [one for one in sent if word in one], word
+
+
+def test_lines_in_the_clear_are_searched_beside_sealed_ones_as_they_arrive(
+    page: Page, sealed: SendingNode
+) -> None:
+    def say(word: str) -> None:
+        lines = [{"msg": f"{word} {level}", "level": level} for level in ("info", "error")]
+        sealed.send("/ingest/logs", lines=lines)
+
+    give_key(page)
+    go(page, sealed, "Logs")
+    expect(page.locator("[data-unseals=logs] .log-row").first).to_be_visible()
+    rows = page.locator("#logs > .log-row")
+    shown = rows.locator("visible=true")
+    say("first")
+    expect(rows).to_have_count(2, timeout=LONG_MS)
+    page.get_by_label("How bad").select_option("error")
+    expect(shown).to_have_count(1)
+    say("second")
+    expect(rows).to_have_count(4, timeout=LONG_MS)
+    expect(shown).to_have_count(2)
+    expect(shown.first).to_contain_text("second error")
+    page.get_by_label("Search the lines").fill("FIRST")
+    expect(shown).to_have_count(1)
+
+
+def test_a_sealed_body_in_another_form_shows_what_one_in_the_clear_does(
+    page: Page, sealed: SendingNode
+) -> None:
+    state = {"last_status": "ok", "last_duration_ms": 2_500, "next_run_at": "2026-01-02"}
+    schedule = {"kind": "every", "everyMs": 60_000}
+    job = {"job_id": "other", "schedule": schedule, "state": state}
+    sealed.seal("/api/ingest", events=[{"type": "cron_state", "data": job}])
+    child = {"session_id": "s9", "display_name": "Session 9", "parent_key": "agent:main:main"}
+    sealed.seal("/ingest/sessions", sessions=[child])
+    give_key(page)
+    go(page, sealed, "Cron jobs")
+    row = page.locator("[data-unseals=cron] tbody tr").filter(has_text="every 60000")
+    expect(row).to_contain_text("2.5 s")
+    expect(row.locator(".badge")).to_have_text("ok")
+    expect(row.locator("time")).to_have_count(1)
+    go(page, sealed, "Sessions")
+    below = page.locator("[data-unseals=sessions] td.d1")
+    expect(below.filter(has_text="Session 9")).to_have_count(1)
 
 
 def test_without_a_key_counts_sizes_and_times_are_shown_and_how_to_get_one(

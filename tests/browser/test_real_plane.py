@@ -36,21 +36,22 @@ def test_an_agent_dies_comes_back_is_stopped_and_destroyed_before_ones_eyes(
 ) -> None:
     row = page.locator("#fleet-rows tr").filter(has_text="demo")
     expect_live(page)
-    expect(row).to_contain_text("Running")
+    expect(row).to_contain_text("Ready")
     (agent,) = plane.agents()
     with plane.agent_down(agent):
-        expect(row).to_contain_text("Agent down", timeout=LONG_MS)
-    expect(row).to_contain_text("Running", timeout=LONG_MS)
+        expect(row).to_contain_text("Crashing", timeout=LONG_MS)
+    expect(row).to_contain_text("Recovering", timeout=LONG_MS)
     expect(row.locator("[data-label=Restarts]")).to_have_text("2", timeout=LONG_MS)
 
     row.get_by_role("link", name="demo").click()
     expect(page.locator("#log")).to_contain_text("[demo] listening")
-    expect(page.locator("#why")).to_contain_text("running")
+    expect(page.locator("#why")).to_contain_text("ready again")
+    expect(page.locator("#incidents")).to_contain_text("Back, not proven yet")
     page.get_by_role("button", name="Rehearse the next tick").click()
-    expect(page.locator("#next-body .lead")).to_contain_text("nothing to do")
+    expect(page.locator("#next-body")).to_contain_text("its agent to stay up for a while")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#instance-header .badge")).to_have_text("Stopped", timeout=LONG_MS)
-    expect(page.locator("#timeline")).to_contain_text("Stop requested")
+    expect(page.locator("#timeline")).to_contain_text("A stop was asked for")
 
     page.get_by_role("button", name="Destroy", exact=True).click()
     page.locator("#destroy").get_by_role("textbox").fill("demo")

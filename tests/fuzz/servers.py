@@ -221,7 +221,7 @@ def _plane_door(held: Held) -> Door:
     made = held.made
     tokens = {
         "owner": made.tokens.owner, "operator": made.tokens.operator, "brain": made.tokens.brain,
-        "node": made.tokens.node,
+        "node": made.tokens.node, "attempt": made.tokens.attempt,
         "machine": "hfm_wrong", "public": made.tokens.owner,
     }  # fmt: skip
 

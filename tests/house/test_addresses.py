@@ -31,6 +31,10 @@ CONNECTS = (
 CLIENTS = {
     "relay/urls.py": "the one maker of URLs for aiohttp",
     "world/controllers.py": "http_url of an Address",
+    "world/clouds/fly/client.py": "http_url of a Base, and a path of checked segments",
+    "world/clouds/docker/forwarders.py": "an Address of the plane's own, or of a setting",
+    "world/forges/github.py": "url of a Base, handed to githubkit",
+    "machine/agents/demo_work.py": "asks its own gateway on loopback",
     "machine/controller/wiring.py": "makes the session of check-ins, wake, probes",
     "machine/controller/report/checkin.py": "whole_url of a setting",
     "machine/controller/report/long_poll.py": "whole_url of a setting",
@@ -42,6 +46,7 @@ CLIENTS = {
     "cli/client.py": "host and port of a Base, and a target below it",
     "outbox/http_connection.py": "host, port and path, each checked by address_of",
     "outbox/http_sender.py": "the parts that address_of returns",
+    "town_tool/client.py": "the parts that address_of returns, and the name of a tool below",
     "machine/observer/upload.py": "the parts that address_of returns, and a target of ours below",
 }
 

@@ -36,6 +36,7 @@ class Allowance(NamedTuple):
 
 ALLOWANCES = (
     Allowance("kernel/clock.py", ("clock",), "the one real clock"),
+    Allowance("disk/process_environ.py", ("clock",), "waits for a program that is being started"),
     Allowance("plane/settings.py", ("environment",), "settings are read here, once"),
     Allowance("plane/wiring/", ("chance",), "makes what is passed in, keys and seeds too"),
     Allowance(
@@ -46,15 +47,18 @@ ALLOWANCES = (
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/settings.py", ("environment",), "read here, once"),
+    Allowance("machine/attempts/__main__.py", ("environment",), "entry point"),
     Allowance("machine/controller/wiring.py", ("chance",), "makes what the rest is given"),
     Allowance("machine/content_key.py", ("chance",), "nonces, where the passing key is drawn too"),
     Allowance("machine/observer/__main__.py", ("chance",), "entry point; makes nonces and keys"),
     Allowance("machine/observer/settings.py", ("environment",), "read here, once"),
     Allowance("machine/agents/openclaw/install.py", ("clock",), "waits for npm and shows how long"),
     Allowance("machine/agents/demo", ("clock", "chance", "environment"), "a program of its own"),
+    Allowance("machine/agents/scripted", ("clock", "environment"), "a program of its own"),
     Allowance("outbox/box.py", ("chance",), "names sources and leases; its queue is handed it"),
     Allowance("sdk/destination.py", ("environment",), "address, key and kill switch, each time"),
     Allowance("sdk/brain.py", ("chance",), "names brains and events"),
+    Allowance("town_tool/", ("clock", "chance", "environment"), "a program beside an agent"),
     Allowance("compat/", ("environment",), "looks for its folder where the other SDK does"),
     Allowance("stores/", ("clock",), "adapters time their own commits"),
     Allowance("world/", ("clock", "environment"), "adapters wait for the outside"),

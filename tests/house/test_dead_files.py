@@ -13,7 +13,7 @@ from tests.house.sources import ROOT, SRC, imports, module_name, nodes, python_f
 OFFERED = ("holdfast.compat", "holdfast.outbox", "holdfast.sdk", "holdfast.sim")
 
 # The twin in memory of a port: its use is to be held to the same suite as the real adapter.
-TWIN = re.compile(r"holdfast\.stores\.memory\.\w+")
+TWIN = re.compile(r"holdfast\.(stores\.memory\.\w+|world\.\w+\.simulated\w*)")
 
 
 def imported_names(paths: list[Path]) -> set[str]:

@@ -1,7 +1,8 @@
-"""Who catches what a decoder of JSON raises catches deep nesting too: it is no ValueError.
+"""Who catches what a decoder of JSON raises catches deep nesting and bad UTF-8 too.
 
 A text of a hundred thousand opening brackets is a RecursionError to every decoder, which passes
-each `except ValueError` and ends the task, thread or process that reads the text.
+each `except ValueError` and ends the task, thread or process that reads the text. What is not UTF-8
+is a UnicodeDecodeError to msgspec's, which is a ValueError and none of msgspec's own errors.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ RAISED = frozenset({
 })  # fmt: skip
 """What decoders raise besides."""
 
-ENOUGH = frozenset({"RecursionError", "RuntimeError", "Exception", "BaseException"})
+EVERYTHING = frozenset({"Exception", "BaseException"})
+ENOUGH = {
+    "deep": EVERYTHING | {"RecursionError", "RuntimeError"},
+    "UTF-8": EVERYTHING | {"ValueError", "UnicodeError", "UnicodeDecodeError"},
+}
+"""What of the two faults is caught by which names."""
 
 
 def test_who_reads_json_minds_its_depth() -> None:
@@ -50,11 +56,24 @@ def test_who_reads_json_minds_its_depth() -> None:
     assert not found, f"catch RecursionError beside the others, or use parsers.from_json: {found}"
 
 
+def test_who_reads_json_minds_what_is_not_text() -> None:
+    found = [
+        f"{shown(path)}:{line}"
+        for path in python_files("src")
+        for line in _lax(tree(path), _lent(path), "UTF-8")
+    ]
+    assert not found, f"catch UnicodeError beside the others, or use parsers.from_json: {found}"
+
+
 def test_the_rule_finds_what_it_is_for() -> None:
     lax = "try:\n    json.loads(raw)\nexcept (OSError, ValueError):\n    pass\n"
     assert list(_lax(ast.parse(lax))) == [1]
     assert not list(_lax(ast.parse(lax.replace("OSError", "RecursionError"))))
     assert not list(_lax(ast.parse(lax.replace("json.loads", "parsers.from_json"))))
+    made = "_KIND: Final = msgspec.json.Decoder(Kind)\n" + lax.replace("json.loads", "_KIND.decode")
+    assert list(_lax(ast.parse(made))) == [2]
+    assert not list(_lax(ast.parse(made), fault="UTF-8"))
+    assert list(_lax(ast.parse(made.replace("ValueError", "msgspec.MsgspecError")), fault="UTF-8"))
 
 
 def test_the_rule_finds_a_decoder_in_a_function_that_is_called() -> None:
@@ -71,20 +90,33 @@ def test_the_rule_finds_a_decoder_in_a_function_that_is_called() -> None:
     assert not list(_lax(ast.parse(caught + lax)))
 
 
-def _lax(module: ast.Module, lent: frozenset[str] = frozenset()) -> Iterator[int]:
+def _lax(
+    module: ast.Module, lent: frozenset[str] = frozenset(), fault: str = "deep"
+) -> Iterator[int]:
     """Yield the lines of each `try` whose handlers miss what a decoder within it raises.
 
     What calls one may also be a function of the module, or a name of `lent`; a handler of what a
     decoder raises then shows that the `try` is about that.
     """
-    callers = _passing_on(module, DECODERS | lent)
+    own = DECODERS | {f"{name}.decode" for name in _made_decoders(module)}
+    callers = _passing_on(module, own | lent)
     for node in ast.walk(module):
         if not isinstance(node, ast.Try):
             continue
         caught = {ast.unparse(name) for handler in node.handlers for name in _names(handler)}
-        decoders = callers if caught & RAISED else DECODERS
-        if caught and not caught & ENOUGH and any(_decodes(one, decoders) for one in node.body):
+        decoders = callers if caught & RAISED else own
+        is_caught = bool(caught & ENOUGH[fault])
+        if caught and not is_caught and any(_decodes(one, decoders) for one in node.body):
             yield node.lineno
+
+
+def _made_decoders(module: ast.Module) -> Iterator[str]:
+    """Yield the names at the top of a module that are decoders of msgspec's."""
+    for node in module.body:
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Call) and dotted_name(value.func) == "msgspec.json.Decoder":
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]  # type: ignore[attr-defined]
+            yield from (ast.unparse(one) for one in targets)
 
 
 def _decodes(node: ast.AST, decoders: frozenset[str]) -> bool:

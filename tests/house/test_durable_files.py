@@ -40,11 +40,20 @@ class Allowance(NamedTuple):
 ALLOWANCES: Final = (
     Allowance("disk/durable_file.py", "the one way"),
     Allowance("machine/controller/process/atomic_file.py", "relative to a folder of the agent"),
+    Allowance("machine/controller/sealed_settings.py", "empties a key; its cloud writes it anew"),
     Allowance("machine/controller/process/children.py", "writes to /proc"),
     Allowance("machine/agents/demo.py", "a program of its own, which stands in for an agent"),
+    Allowance("machine/agents/scripted.py", "a program of its own, which works in a clone"),
     Allowance("machine/agents/openclaw/install.py", "a draft, synced as a whole before its name"),
     Allowance("outbox/salvage.py", "moves a damaged database; the next opening finishes or undoes"),
-    Allowance("world/clouds/process_log.py", "logs: the newest lines are not promised"),
+    Allowance("world/processes/log.py", "logs: the newest lines are not promised"),
+    Allowance("machine/attempts/output.py", "output: the newest lines are not promised"),
+    Allowance(
+        "world/forges/git_clones.py", "clones, given up with their attempts when power fails"
+    ),
+    Allowance("world/clouds/docker/image_build.py", "a temporary folder, built and removed"),
+    Allowance("world/clouds/docker/machines.py", "names a container anew; a tar file in memory"),
+    Allowance("world/forges/git_store.py", "a draft, synced as a whole before its name"),
     Allowance("plane/log_file.py", "logs: the newest lines are not promised"),
     Allowance("plane/backup/archive.py", "a draft, synced and read again before its name"),
     Allowance("plane/wiring/backup.py", "a temporary folder, which is packed and removed"),

@@ -18,14 +18,23 @@ from typing import Final
 
 from tests.house.sources import PACKAGE, nodes, python_files, shown, tree
 
-APART: Final = ("sdk/", "outbox/", "compat/", "sim/", "cli/", "machine/agents/demo")
+APART: Final = (
+    "sdk/",
+    "outbox/",
+    "compat/",
+    "sim/",
+    "cli/",
+    "machine/agents/demo",
+    "machine/agents/scripted",
+    "town_tool/",
+)
 """What runs in a person's own process or terminal, and the simulator."""
 
 ALLOWED: Final = {
     "accounts/audit_check.py _kept": "our own text about the kept head",
     "actors/kinds.py recipes": "a definition that is wrong, at the start; our own text",
-    "actors/rehearsal_worker.py override": "our own text, to who sent the policy",
-    "actors/rehearsal_worker.py _invent": "our own text, to who sent the events",
+    "actors/stored.py override": "our own text, to who sent the policy",
+    "actors/stored.py invent": "our own text, to who sent the events",
     "actors/rebuild.py read_older": "the value of a match, not an exception",
     "consent/handlers.py Nodes.register": "our own text, to who sent the name",
     "content/prices.py parse_prices": "only the line's number is taken from it",
@@ -45,17 +54,17 @@ ALLOWED: Final = {
     "plane/edge/app.py _check_response": "in tests",
     "plane/edge/body.py decode_form": "msgspec's, to who sent the form",
     "plane/edge/body.py decode_json": "msgspec's, to who sent the body",
-    "plane/rehearsals.py _ask": "our own text, to who asked",
+    "plane/rehearsals.py ask_worker": "our own text, to who asked",
     "plane/settings.py _checked": "only the place is taken from it",
     "plane/settings.py _from_file": "only the line's number is taken from it",
-    "plane/wiring/controllers.py MachineControllers._address": "our own text about an address",
+    "plane/wiring/controllers.py MachineControllers._route": "our own text about an address",
     "plane/wiring/costs.py PriceFile._read": "our own text about the operator's file",
     "plane/wiring/files.py StoreError.__init__": "a database's about its own file",
     "plane/wiring/files.py _open_or_begin_anew": "a database's about its own file",
     "plane/wiring/files.py damaged_files": "a database's about its own file",
     "plane/wiring/local_admin.py checked": "msgspec's, to who typed the values",
-    "stores/duckdb/telemetry.py DuckdbAnalytics.find_damage": "a database's about its own file",
-    "stores/duckdb/telemetry.py is_damage": "compared, not shown",
+    "stores/duckdb/file.py DuckdbFile.find_damage": "a database's about its own file",
+    "stores/duckdb/file.py is_damage": "compared, not shown",
     "stores/sqlite/backup.py find_any_damage": "a database's about its own file",
     "stores/sqlite/corrections.py CorrectionsSqlite.search": "compared, not shown",
     "telemetry/accept.py _decode": "msgspec's, to the machine that sent the report",

@@ -27,11 +27,26 @@ SUBJECT_FILES = {
     # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
     # commands that list them, what of a list may be shown, and the cache.
     "requests", "commands", "visibility", "inbox", "turns",
+    # The one status of an instance, its outages, and what its events mean (decision 0069).
+    "health", "incidents", "happenings",
     # What an instance may spend: fold and rules, and the calls about it (decision 0062).
     "spend", "budgets",
-    # Rules and folds of a town by group, and the one writer of its entities (decision 0063).
-    "rules", "folds", "draft", "view", "agents", "beads", "reviews", "town", "attempts", "work",
-    "ends",
+    # What an instance tells the towns whose agents work on it.
+    "towns",
+    # Orders for another version of its agent (decision 0071).
+    "upgrades",
+    # Where a new instance runs and how large its machine is.
+    "placement",
+    # Rules and folds of a town by group, the one writer of its entities (decision 0063), and the
+    # sorted sets of its index.
+    "rules", "folds", "draft", "ordered", "view", "agents", "beads", "reviews", "town", "mayors",
+    "hosts", "attempts", "work", "ends", "outgoing",
+    # What of a town is no event, what is said of its present state, and its handlers by group
+    # (decision 0067); what agents call, and who is silent (decision 0066).
+    "records", "glances", "debug_glances", "calls", "work_handlers", "convoy_handlers", "tools",
+    "silence",
+    # What a state and a log of a town say to people, and the handlers that answer with it.
+    "board", "condition", "stories", "words", "board_handlers",
     # What lists are filtered, sorted and counted by, kept in memory (decision 0055).
     "index",
 }  # fmt: skip

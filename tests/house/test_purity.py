@@ -20,6 +20,7 @@ STDLIB_PACKAGES = {
     "disk": ("holdfast.disk",),
     "outbox": ("holdfast.outbox", "holdfast.disk", "holdfast.kernel"),
     "sdk": ("holdfast.sdk", "holdfast.outbox", "holdfast.disk", "holdfast.kernel"),
+    "town_tool": ("holdfast.town_tool", "holdfast.outbox", "holdfast.town_mcp"),
 }
 
 IMPURE = {

@@ -30,6 +30,7 @@ RAISING = (
 
 ALLOWED = {
     "wire/parsers.py": "the parsers",
+    "wire/agents.py": "digits that a pattern has matched, at most 18 of them",
     "wire/address.py": "addresses out of settings; it raises ValueError and says so",
     "wire/salvage.py": "a view of our own, as its reader will; what it raises is caught",
     "content/keys.py": "a digest of our own",
@@ -41,7 +42,6 @@ ALLOWED = {
     "wire/controller/identity.py": "after a pattern, and what it raises is caught beside it",
     "relay/http1.py": "digits that a pattern has matched, at most 18 of them",
     "plane/edge/auth.py": "settings: the public address and the trusted proxies",
-    "plane/edge/app.py": "an answer of our own, in tests",
     "corrections/views.py": "digits that a pattern has matched",
     "corrections/accept.py": "a number that was held against its bounds",
     "corrections/gradata.py": "numbers, not text",

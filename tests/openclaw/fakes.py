@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -167,6 +168,61 @@ async def run_slow_model() -> AsyncIterator[SlowModel]:
     async with _served(app, None) as port:
         model.port = port
         yield model
+
+
+class ToolModel:
+    """A model that calls tools in order, then says that it is done; `told` is all it received.
+
+    `scripts` are calls by words of the prompt, with `{place}` for the folder around the clone that
+    the prompt names. What is next is read from the conversation, so that several may go on at once
+    and a request that is repeated is answered alike.
+    """
+
+    DONE = "the tools are done"
+
+    def __init__(
+        self, *calls: tuple[str, dict[str, Any]], **scripts: tuple[tuple[str, dict[str, Any]], ...]
+    ) -> None:
+        self.scripts = {**scripts, "": calls}
+        self.told = ""
+        self.keys: set[str] = set()
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the next call of the conversation's script."""
+        text = await request.text()
+        self.told += text
+        self.keys.add(request.headers.get("Authorization", ""))
+        messages = json.loads(text)["messages"]
+        prompt = json.dumps(next((one for one in messages if one["role"] == "user"), ""))
+        place = re.search("Your clone: `([^`]+)/clone`", prompt)
+        calls = next(calls for words, calls in self.scripts.items() if words in prompt)
+        done = sum(one["role"] == "tool" for one in messages)
+        delta: dict[str, Any] = {"role": "assistant", "content": self.DONE}
+        if done < len(calls):
+            name, arguments = calls[done]
+            text = json.dumps(arguments).replace("{place}", place[1] if place else "")
+            function = {"name": name, "arguments": text}
+            call = {"index": 0, "id": f"call-{done}", "type": "function", "function": function}
+            delta = {"role": "assistant", "tool_calls": [call]}
+        reason = "tool_calls" if done < len(calls) else "stop"
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        base = {"id": "c", "object": "chat.completion.chunk", "created": int(time.time()),
+                "model": "fake-1"}  # fmt: skip
+        for part, why in ((delta, None), ({}, reason)):
+            choices = [{"index": 0, "delta": part, "finish_reason": why}]
+            await _event(answer, {**base, "choices": choices})
+        await answer.write(b"data: [DONE]\n\n")
+        return answer
+
+
+@asynccontextmanager
+async def run_tool_model(model: ToolModel) -> AsyncIterator[int]:
+    """Serve a model; yield its port."""
+    app = web.Application(client_max_size=100 * 1_048_576)  # whole conversations, tools and all
+    app.router.add_post("/v1/chat/completions", model.complete)
+    async with _served(app, None) as port:
+        yield port
 
 
 async def _models(_request: web.Request) -> web.Response:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.machine.rig import Machine, run_machine, until
+from tests.integration.machine.rig import Machine, confine_order, run_machine, until
 from tests.openclaw.fakes import (
     BOT_TOKEN,
     Device,
@@ -79,12 +79,12 @@ class Stage:
 @asynccontextmanager
 async def run_stage(
     home: Path, release: Path, *, model: int | None = None, model_key: str = "unused",
-    is_open: bool = False, **extra: str,
+    is_open: bool = False, read: Sequence[Path] = (), write: Sequence[Path] = (), **extra: str,
 ) -> AsyncIterator[Stage]:  # fmt: skip
     """Start a controller with the release installed in `release`, and wait until it is ready.
 
     `model` is the port of a model of the caller's, `model_key` the key for it in its configuration;
-    senders are approved automatically if `is_open`.
+    senders are approved automatically if `is_open`. The agent may use `read` and `write` too.
     """
     package = json.loads((release / "node_modules/openclaw/package.json").read_text())
     version = str(package["version"])
@@ -105,6 +105,11 @@ async def run_stage(
         if model is None:
             model = await stack.enter_async_context(run_model())
         write_config(home, channel, model, model_key)
+        if read or write:
+            certificates = extra.get("NODE_EXTRA_CA_CERTS", "")
+            extra["HOLDFAST_CONFINE_ORDER"] = confine_order(
+                home, certificates=certificates, read=read, write=write
+            )
         machine = await stack.enter_async_context(
             run_machine(
                 home, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(release), **extra

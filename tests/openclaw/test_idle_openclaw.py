@@ -84,7 +84,9 @@ def count(release: Path, folder: Path) -> Counted:
 
 async def test_no_command_is_run_while_nothing_happens(release: Path, tmp_path: Path) -> None:
     counted = count(release, tmp_path)
-    async with run_stage(tmp_path / "m", counted.install) as stage:
+    async with run_stage(
+        tmp_path / "m", counted.install, read=(counted.install, release), write=(counted.notes,)
+    ) as stage:
         assert "--version" in " ".join(counted.starts()), "what is run is noted"
         for path in (CHANNELS, DEVICES):
             await until(partial(is_known, stage, path), f"{path} is known", 60)

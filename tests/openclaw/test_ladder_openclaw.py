@@ -18,7 +18,7 @@ import pytest
 
 from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S, find_installed
 from holdfast.machine.agents.openclaw.run import VERSION
-from holdfast.world.clouds.process_spawn import inherited_from
+from holdfast.world.processes.barrier import inherited_from
 from tests.integration.machine.rig import Machine, run_machine, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(2_400)]

@@ -88,24 +88,25 @@ async def scene(release: Path, folder: Path) -> AsyncIterator[Scene]:
     version = str(package["version"])
     async with AsyncExitStack() as stack:
         is_old = version.startswith("2026.3.")
-        environment: list[str] = []
+        given: dict[str, str] = {}
         if is_old:
-            # This release has no other address: a proxy leads it to ours.
+            # This release has no other address: a proxy leads it to ours. The plane's environment
+            # names the certificate, because an agent may not read what its own names elsewhere.
             tls, authority = make_certificate(folder / "tls", "api.telegram.org")
             telegram = await stack.enter_async_context(run_telegram(tls))
             proxy = await stack.enter_async_context(run_proxy(telegram.port))
-            environment = ["--env", f"NODE_EXTRA_CA_CERTS={authority}"]
+            given["NODE_EXTRA_CA_CERTS"] = str(authority)
             channel = {"proxy": f"http://127.0.0.1:{proxy}"}
         else:
             telegram = await stack.enter_async_context(run_telegram())
             channel = {"apiRoot": f"http://127.0.0.1:{telegram.port}"}
         model = await stack.enter_async_context(run_model())
-        plane = stack.enter_context(plane_at(folder / "home", HOLDFAST_STOP_GRACE_S="20"))
+        plane = stack.enter_context(plane_at(folder / "home", HOLDFAST_STOP_GRACE_S="20", **given))
         linked = find_installed(plane.home / "agents", version=version)
         linked.parent.mkdir()
         linked.symlink_to(release)
         (linked.parent / "openclaw").symlink_to(linked.name)
-        words = ("instance", "create", NAME, "--agent", "openclaw", *environment)
+        words = ("instance", "create", NAME, "--agent", "openclaw")
         await asyncio.to_thread(plane.cli, *words)
         view = await asyncio.to_thread(plane.ready, NAME, START_S)
         with plane.client() as client:

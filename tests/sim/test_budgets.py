@@ -128,7 +128,7 @@ def test_it_converges_whatever_agents_spend_and_people_limit(seed: int) -> None:
 
 
 def test_a_second_alert_of_a_level_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spend, "_carried", lambda _old, new: new)
+    monkeypatch.setattr(spend, "carried", lambda _old, new: new)
 
     async def scenario(fleet: Fleet) -> None:
         instance = await limited(fleet, BudgetSet(day_micro=10 * MICRO))

@@ -18,7 +18,7 @@ from holdfast.sim.towns import TownLoop, decisions_of, repeat
 from holdfast.towns import events
 from holdfast.towns.definition import TOWN
 from holdfast.towns.policy import Policy
-from holdfast.towns.state import TERMINAL, Config, NewBead, found
+from holdfast.towns.state import TERMINAL, Config, NewBead, busy
 from tests.support.slices import slice_of
 
 SEEDS = range(slice_of(10_000, here=8))
@@ -85,7 +85,7 @@ def test_a_start_that_failed_leaves_nobody_working() -> None:
     loop = town_of(beads=5)
     loop.world.refusing = "host_full"
     loop.settle()
-    assert not found(loop.state, "busy")
+    assert not busy(loop.state)
     assert all(agent.status == "idle" for agent in loop.state.agents.values())
 
 

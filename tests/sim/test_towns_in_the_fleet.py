@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from holdfast.actors.ports import Arrival
 from holdfast.kernel.ids import address
 from holdfast.sim.fleet import Fleet
-from holdfast.sim.plane import DownError
+from holdfast.sim.plane import ACCOUNT, DownError
 from holdfast.sim.town_world import Chances
 from holdfast.towns import events
 from holdfast.towns.definition import KIND, TOWN, arrival
 from holdfast.towns.state import Config, NewBead, State
-from tests.sim.stage import play
+from tests.sim.stage import play, up
 
 WHERE = address(KIND, "elm")
 
@@ -96,3 +96,45 @@ def test_a_town_is_done_though_its_planes_die_and_answers_are_lost() -> None:
         assert fleet.check.previews > 0
 
     play(scenario)
+
+
+def test_work_leaves_an_instance_that_stops_dies_or_is_destroyed_and_comes_back() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        fleet.town_world.chances = Chances(work_ms=10**12)
+        instance = await up(fleet)
+        config = Config(polecats_max=2)
+        await tell(
+            fleet,
+            rows(
+                fleet,
+                events.TownCreated(account=ACCOUNT, name="elm", by="ann", config=config),
+                events.RigAdded(rig="web", name="web"),
+                events.AgentAdded(agent="there", role="polecat", rig="web", host=instance),
+                events.BeadCreated(bead=NewBead(id="b", rig="web", content="c")),
+            ),
+        )
+        fleet.spawn(report(fleet))
+        await fleet.until(lambda: stands(fleet) == ("", "there"), within_s=120)
+        await fleet.people.order(instance, "stop")
+        for plane in fleet.up():
+            plane.crash("between the letter and what comes of it")
+        await fleet.until(lambda: stands(fleet)[0] == "stopped", within_s=300)
+        await fleet.until(lambda: stands(fleet)[1] not in {"", "there"}, within_s=120)
+        await fleet.people.order(instance, "start")
+        await fleet.until(lambda: stands(fleet)[0] == "", within_s=300)
+        more = events.BeadCreated(bead=NewBead(id="b2", rig="web", content="c"))
+        await tell(fleet, rows(fleet, more))
+        await fleet.until(lambda: stands(fleet, "b2")[1] == "there", within_s=120)
+        await fleet.people.destroy(instance)
+        await fleet.until(lambda: stands(fleet)[0] == "destroyed", within_s=300)
+        await fleet.until(lambda: stands(fleet, "b2")[1] != "there", within_s=120)
+
+    play(scenario)
+
+
+def stands(fleet: Fleet, bead: str = "b") -> tuple[str, str]:
+    """Return why the agent on the instance is away, and who works on a bead."""
+    state = town(fleet)
+    if state is None or "there" not in state.agents or bead not in state.beads:
+        return "?", "?"
+    return state.agents["there"].away, state.beads[bead].assignee

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,10 @@ import psutil
 
 from holdfast.cli.client import ApiError, Client
 from holdfast.cli.main import main
+from holdfast.disk.process_environ import read_environ
 from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
+from holdfast.wire.api.operations import Pending
 from tests.support.command_line import run_command
 from tests.support.forks import Fork, forks_of
 from tests.support.patience import patience
@@ -63,6 +66,17 @@ def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_
         waited = time.monotonic() - began
         assert waited < patience(seconds), f"not within {waited:.0f} s: {what}"
         time.sleep(min(STEP_MAX_S, max(STEP_S, waited * STEP_SHARE)))
+
+
+def taken(client: Client, endpoint: str, *, body: Any, **given: Any) -> Any:
+    """Return the answer of an order once it is taken: a busy plane says 202 before."""
+    key = uuid.uuid4().hex
+
+    def ask() -> Any:
+        answer = client.call(endpoint, body=body, idempotency_key=key, **given)
+        return None if isinstance(answer, Pending) else answer
+
+    return until(f"{endpoint} is taken", ask)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -277,9 +291,14 @@ class PlaneProcess:
         return pid if any(p.pid == pid for p in processes_of(self.home)) else None
 
     def controllers(self) -> list[psutil.Process]:
-        """Return the controllers of its machines."""
+        """Return the controllers of its machines.
+
+        A fork that has not become its agent yet looks like its controller, and is its child.
+        """
         # A word of its own: a program given by -c may have the name in its text.
-        return [p for p in processes_of(self.home) if "holdfast.machine.controller" in words_of(p)]
+        found = [p for p in processes_of(self.home) if "holdfast.machine.controller" in words_of(p)]
+        pids = {one.pid for one in found}
+        return [one for one in found if parent_of(one) not in pids]
 
     def agents(self) -> list[psutil.Process]:
         """Return the demo agents of its machines."""
@@ -333,14 +352,20 @@ def processes_of(home: Path) -> list[psutil.Process]:
     forks = forks_of(home)
     for process in psutil.process_iter():
         try:
-            named = (
-                process.pid in forks or wanted in Path(f"/proc/{process.pid}/environ").read_bytes()
-            )
+            named = process.pid in forks or wanted in b"\0".join(read_environ(process.pid))
             if named and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (OSError, psutil.NoSuchProcess):
             continue
     return found
+
+
+def parent_of(process: psutil.Process) -> int:
+    """Return the pid of a process's parent, 0 when the process has ended."""
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def words_of(process: psutil.Process) -> list[str]:

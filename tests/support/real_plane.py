@@ -86,6 +86,8 @@ async def make(home: Path) -> Made:
         operator=(await make_token("all", scope="operator", account=None))[0],
         brain=await brain_key(plane, "agents"),
         node=await node_key(plane),
+        # Of the town that samples have, which is not there: it is admitted until it is looked at.
+        attempt=await plane.subjects.tools.attempts.issue("a1", "agent", "attempt"),
     )
     answer = await call(
         plane.app, "POST", "/api/instances", headers=json_headers(tokens.owner),

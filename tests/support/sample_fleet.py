@@ -37,6 +37,8 @@ from holdfast.wire.api.operations import (
     QuarantineList,
 )
 from holdfast.wire.api.plane import AgentList, AgentView
+from holdfast.wire.api.upgrades import InstanceUpgrade, UpgradePreview
+from holdfast.wire.health import HEALTHS, RANKS, Health, HealthCode
 from holdfast.wire.times import time_text
 from tests.support.sample_answers import (
     DAY,
@@ -93,7 +95,22 @@ def sample(at: int, *, now_ms: int) -> InstanceView:
         "error": "exit status 137 (killed)" if fails else "",
         "recovery": {"rung": "parked", "reason": "it crashed five times"} if fails else {},
     }
-    return msgspec.convert(fields, InstanceView)
+    return with_health(msgspec.convert(fields, InstanceView))
+
+
+def with_health(view: InstanceView) -> InstanceView:
+    """Return the instance with a status that fits its other fields."""
+    code: HealthCode = {"running": "ready", "provisioned": "stopped"}.get(view.status, view.status)  # type: ignore[assignment]
+    if view.status == "running" and view.contact == "lost":
+        code = "silent"
+    elif view.recovery is not None and view.recovery.rung == "parked":
+        code = "parked"
+    elif view.status == "running" and view.agent_ready is False:
+        code = "unready"
+    elif view.status in {"stopped", "provisioned"} and view.desired == "running":
+        code = "failing"
+    said = view.attention or HEALTHS[code].text
+    return msgspec.structs.replace(view, health=Health(code=code, text=said))
 
 
 def climbs_of(view: InstanceView) -> tuple[Climb, ...]:
@@ -120,6 +137,10 @@ def no_budget(instance: str) -> BudgetView:
     )  # fmt: skip
 
 
+def _sorted_by(view: InstanceView, field: str) -> Any:
+    return RANKS[view.health.code] if field == "health" else getattr(view, field)
+
+
 class SampleFleet:
     """Some instances, and handlers about them."""
 
@@ -135,6 +156,7 @@ class SampleFleet:
         self.starts: dict[str, StartView] = {}
         self.budgets: dict[str, BudgetView] = {}
         self.lines: list[str] = []
+        self.upgraded: InstanceUpgrade | None = None
         self.say("agent", 24)
 
     def say(self, what: str, times: int = 1) -> None:
@@ -145,7 +167,7 @@ class SampleFleet:
 
     def change(self, instance_id: str, **fields: Any) -> InstanceView:
         """Commit a change of an instance and notify the pages."""
-        view = msgspec.structs.replace(self.instances[instance_id], **fields)
+        view = with_health(msgspec.structs.replace(self.instances[instance_id], **fields))
         self.instances[instance_id] = view
         topic = CONTACT if set(fields) <= {"last_contact_at", "load"} else INSTANCE
         self._hub.publish(topic, instance_id, view.account)
@@ -167,6 +189,7 @@ class SampleFleet:
             view
             for view in visible
             if view.status in asked.get("status", view.status).split(",")
+            if view.health.code in asked.get("health", view.health.code).split(",")
             if view.agent == asked.get("agent", view.agent)
             if "attention" not in asked or bool(view.attention) == (asked["attention"] == "true")
             if asked.get("text", "").lower() in f"{view.name} {view.id}"
@@ -174,12 +197,19 @@ class SampleFleet:
         sort = asked.get("sort", "name")
         field = SORTED_BY.get(sort.lstrip("-"), sort.lstrip("-"))
         none = 0 if field in {"load", "restarts"} else ""
-        rows.sort(key=lambda v: (getattr(v, field) or none, v.name), reverse=sort.startswith("-"))
+        rows.sort(
+            key=lambda v: (_sorted_by(v, field) or none, v.name), reverse=sort.startswith("-")
+        )
         limit, after = int(asked.get("limit", 100)), int(asked.get("after", 0))
         more = str(after + limit) if after + limit < len(rows) else ""
         counts: Any = dict(Counter(view.status for view in visible))
+        healths: Any = dict(Counter(view.health.code for view in visible))
         items = tuple(rows[after : after + limit])
-        return Reply(InstanceList(items=items, next=more, total=len(rows), counts=counts))
+        return Reply(
+            InstanceList(
+                items=items, next=more, total=len(rows), counts=counts, health_counts=healths
+            )
+        )
 
     async def get(self, call: Call) -> Reply:
         view = self._one(call)
@@ -240,7 +270,7 @@ class SampleFleet:
 
     async def create(self, call: Call) -> Reply:
         view = msgspec.structs.replace(
-            sample(19, now_ms=call.now_ms),
+            with_health(sample(19, now_ms=call.now_ms)),
             id=f"in-{len(self.instances):04d}",
             name=call.body.name,
             agent=call.body.agent,
@@ -326,6 +356,24 @@ class SampleFleet:
         self._one(call)
         return Reply(self.budgets.get(call.path["id"]) or no_budget(call.path["id"]))
 
+    async def preview(self, call: Call) -> Reply:
+        """Return what another version would change: there is an older one and a newer one."""
+        before, others = "2026.8.1", ("2026.9.6", "2026.3.13")
+        asked = call.query.get("version", before)
+        found = UpgradePreview(before=before, after=asked, outcome="nothing", versions=others)
+        if asked != before:
+            steps = ("its state is set aside", f"the doctor of {asked} looks")
+            found = msgspec.structs.replace(
+                found, outcome="changes", steps=steps, back=f"{before} runs again",
+                restore=asked < before,
+            )  # fmt: skip
+        return Reply(found)
+
+    async def upgrade(self, call: Call) -> Reply:
+        """Keep what was ordered."""
+        self.upgraded = call.body
+        return Reply(self.instances[call.path["id"]])
+
     def handlers(self) -> dict[str, Any]:
         """Return the handlers by endpoint."""
         return {
@@ -342,6 +390,8 @@ class SampleFleet:
             "instance.logs": self.logs,
             "instance.timeline": self.timeline,
             "instance.explain": self.explain,
+            "instance.upgrade-preview": self.preview,
+            "instance.upgrade": self.upgrade,
             "instance.charts": self.charts,
             "instance.budget": self.budget,
             "instance.fleet-charts": self.charts,

@@ -17,7 +17,7 @@ def sample(kind: Any) -> Any:
 def sample_param(name: str, pattern: str) -> str:
     """Return a text that a path or query parameter takes."""
     # Then the words of a choice, as in `stdout|stderr`.
-    for text in ("a1", "1", "/a", "a", "0" * 32, "2026-01-31", *re.split(r"[|()]", pattern)):
+    for text in ("a1", "1", "/a", "a", "a/a", "0" * 32, "2026-01-31", *re.split(r"[|()]", pattern)):
         if re.fullmatch(pattern, text):
             return text
     raise AssertionError(f"no sample for {name}: {pattern}")

@@ -6,7 +6,7 @@ the real handlers must.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ OWNED = "inst-of-local"
 OWNERS = {OWNED: "local"}
 BRAIN_KEY = "hfb_" + "B" * 43
 NODE_KEY = "cm_" + "b" * 32
+ATTEMPT_TOKEN = "hfa_" + "a" * 43
 
 
 def brain_of(key: str) -> Principal | None:
@@ -46,6 +47,13 @@ def brain_of(key: str) -> Principal | None:
 def node_of(key: str) -> Principal | None:
     """Return whose node key it is; there is one."""
     return Principal("nodes", "node", "local", "key", token_id="nk_1") if key == NODE_KEY else None
+
+
+def attempt_of(token: str) -> Principal | None:
+    """Return whose attempt's token it is; there is one."""
+    if token != ATTEMPT_TOKEN:
+        return None
+    return Principal("agent@town", "attempt", "local", "key", token_id="at_1")
 
 
 class PlainHasher:
@@ -84,7 +92,7 @@ def stub(row: Endpoint) -> Handler:
         if row.kind != "json":
             return Reply(b"<p>stub</p>", content_type="text/html; charset=utf-8")
         if declared is None or status == 204:
-            return Reply(status=status)
+            return Reply(status=status, content_type="")
         return Reply(smallest, status=status)
 
     return handler
@@ -109,6 +117,7 @@ class StubPlane:
     overrides: dict[str, Handler] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     table: Iterable[Endpoint] = ENDPOINTS
+    name_of: Callable[[str, str | None], str] = lambda _instance, _account: ""
 
     def __post_init__(self) -> None:
         self.browsers = BROWSERS
@@ -120,7 +129,7 @@ class StubPlane:
         plenty = Rate(burst=1e9, per_s=1e9)
         handlers = {row.name: stub(row) for row in self.table}
         real: dict[str, Handler] = {
-            **AccountHandlers(self.directory, self.browsers).by_endpoint(),
+            **AccountHandlers(self.directory, self.browsers, name_of=self.name_of).by_endpoint(),
             "plane.openapi": self.show_openapi,
         }
         handlers |= {name: made for name, made in real.items() if name in handlers}
@@ -141,6 +150,7 @@ class StubPlane:
             request_prefix="t",
             key_owner=brain_of,
             node_owner=node_of,
+            attempt_owner=attempt_of,
             **settings,
         )
 
@@ -160,4 +170,4 @@ class StubPlane:
                 created_by="test",
             )
             made.append(secret)
-        return Tokens(*[*made, BRAIN_KEY, NODE_KEY])
+        return Tokens(*[*made, BRAIN_KEY, NODE_KEY, ATTEMPT_TOKEN])

@@ -14,7 +14,7 @@ import msgspec
 from holdfast.accounts.browser import SESSION_COOKIE, BrowserSessions
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint
-from holdfast.wire.api.table import path_names
+from holdfast.wire.api.rows import path_names
 from tests.support.asgi import Answer, App, call, json_headers
 from tests.support.samples import sample, sample_param
 
@@ -40,10 +40,12 @@ class Tokens:
     operator: str
     brain: str
     node: str
+    attempt: str = ""
 
     def of(self, row: Endpoint) -> str:
         """Return what lets a caller in at a row."""
-        return {"brain": self.brain, "node": self.node}.get(row.scope, self.operator)
+        keys = {"brain": self.brain, "node": self.node, "attempt": self.attempt}
+        return keys.get(row.scope, self.operator)
 
 
 @dataclass
@@ -122,12 +124,16 @@ async def _without_credentials(app: App, row: Endpoint, findings: Findings) -> N
 
 async def _with_wrong_scope(app: App, row: Endpoint, tokens: Tokens, findings: Findings) -> None:
     if row.scope == "owner":
-        for what, key in (("a brain's key", tokens.brain), ("a node's key", tokens.node)):
+        for what, key in (
+            ("a brain's key", tokens.brain),
+            ("a node's key", tokens.node),
+            ("an attempt's token", tokens.attempt),
+        ):
             answer = await call(
                 app, row.method, target_of(row), headers=json_headers(key), body=body_of(row)
             )
             findings.expect(what, row, answer, 303 if row.kind == "page" else 401)
-    if row.scope not in {"operator", "machine", "brain", "node"}:
+    if row.scope not in {"operator", "machine", "brain", "node", "attempt"}:
         return
     expected = 403 if row.scope == "operator" else 401
     headers = json_headers(tokens.owner)

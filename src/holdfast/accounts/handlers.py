@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from holdfast.accounts.browser import SESSION_COOKIE, BrowserSessions
 from holdfast.accounts.directory import AccountDirectory, SignedIn
 from holdfast.accounts.records import Person
@@ -23,6 +25,7 @@ from holdfast.wire.api.accounts import (
     AccountList,
     AuditList,
     AuditVerdict,
+    AuditView,
     LinkCreate,
     LinkSignIn,
     PasswordChange,
@@ -40,6 +43,8 @@ from holdfast.wire.times import time_text
 
 PAGE_DEFAULT: Final = 100
 _PAGE_MAX: Final = 500
+_SCANNED: Final = 5_000
+"""Rows of the audit read for one page of a filtered list."""
 
 
 def visible_account(call: Call) -> str | None:
@@ -52,8 +57,19 @@ def visible_account(call: Call) -> str | None:
 class AccountHandlers:
     """One method for each account endpoint."""
 
-    def __init__(self, directory: AccountDirectory, browsers: BrowserSessions) -> None:
+    def __init__(
+        self,
+        directory: AccountDirectory,
+        browsers: BrowserSessions,
+        *,
+        name_of: Callable[[str, str | None], str] = lambda _instance, _account: "",
+    ) -> None:
+        """Answer from the directory.
+
+        `name_of` returns the name of an instance that an account may see (None: any), or nothing.
+        """
         self._browsers = browsers
+        self._name_of = name_of
         self._directory = directory
         self._store = directory.store
 
@@ -221,9 +237,44 @@ class AccountHandlers:
                 400, "bad_parameter", "`after` is not a cursor of this list", field="after",
                 fix="send `next` of the page before",
             )  # fmt: skip
-        rows = await self._store.audit(visible_account(call), before, limit)
-        items = tuple(map(audit_view, rows))
-        return Reply(AuditList(items=items, next=str(items[-1].seq) if len(rows) == limit else ""))
+        found, last = await self._audited(call, before, limit)
+        sees = None if call.principal.scope == "operator" else call.principal.account or ""
+        items = tuple(
+            one if one.target_name else replace(one, target_name=self._named(one.target, sees))
+            for one in found
+        )
+        return Reply(AuditList(items=items, next=str(last) if last else ""))
+
+    async def _audited(
+        self, call: Call, before: int | None, limit: int
+    ) -> tuple[list[AuditView], int]:
+        """Return what fits the filters, and the row to go on before, 0 at the end.
+
+        At most _SCANNED rows are read, so a page may be short and go on.
+        """
+        who, instance = call.query.get("who", ""), call.query.get("instance", "")
+        account = visible_account(call)
+        found: list[AuditView] = []
+        for _ in range(_SCANNED // _PAGE_MAX):
+            rows = await self._store.audit(account, before, _PAGE_MAX if who or instance else limit)
+            for view in map(audit_view, rows):
+                before = view.seq
+                # A name that is no id by now is that of an instance that is gone.
+                about = (*view.target.split("/"), view.target_name)
+                if (not who or view.who == who) and (not instance or instance in about):
+                    found.append(view)
+                    if len(found) == limit:
+                        return found, view.seq
+            if len(rows) < (_PAGE_MAX if who or instance else limit):
+                return found, 0
+        return found, before or 0
+
+    def _named(self, target: str, sees: str | None) -> str:
+        """Return the name of the instance in a path that was kept without one, or nothing.
+
+        A row of an account may name another's instance in its path: who asked was refused.
+        """
+        return next(filter(None, (self._name_of(part, sees) for part in target.split("/"))), "")
 
     async def verify_audit(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
         """Check the chain of the audit."""

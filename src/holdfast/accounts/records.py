@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from holdfast.wire.limits import REASON_MAX
+
 Scope = Literal["owner", "operator"]
 
 
@@ -87,7 +89,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
     """An audited call: `begin` is written before its effect, `end` with the answer's status.
 
     `begins` is the number of the begin row that an end row belongs to. `key` is the caller's
-    idempotency key.
+    idempotency key. `target` is what `audit_target` made, or words where there was no request.
     """
 
     at_ms: int
@@ -102,6 +104,21 @@ class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
     request_id: str = ""
     key: str = ""
     status: int = 0
+
+
+def audit_target(path: str, name: str) -> str:
+    """Return the target of a call: its path with ids, and the name that the instance then had.
+
+    An id stays what it is when the name goes to another one; the name is for people, who could not
+    look it up once the instance is gone. Neither contains a space.
+    """
+    return f"{path} {name}"[:REASON_MAX] if name else path[:REASON_MAX]
+
+
+def target_parts(target: str) -> tuple[str, str]:
+    """Return path and name of a target, the name empty where it has none."""
+    path, _, name = target.partition(" ") if target.startswith("/") else (target, "", "")
+    return path, name
 
 
 class AuditRow(Struct, frozen=True, kw_only=True, gc=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.accounts.records import Account, Audited, Link, Person, Token
+from holdfast.accounts.records import Account, Audited, Link, Person, Token, target_parts
 from holdfast.wire.api.accounts import AccountView, AuditView, LinkView, PersonView, TokenView
 from holdfast.wire.salvage import fit
 from holdfast.wire.times import time_text
@@ -61,6 +61,7 @@ def link_view(secret: str, link: Link) -> LinkView:
 def audit_view(audited: Audited) -> AuditView:
     """Return the view of an audited call; a sign-in's person is known from its end row."""
     row, entry = audited.row, audited.row.entry
+    path, name = target_parts(entry.target)
     return fit(
         AuditView(
             seq=row.seq,
@@ -69,7 +70,8 @@ def audit_view(audited: Audited) -> AuditView:
             how=entry.how,
             account=entry.account,
             endpoint=entry.endpoint,
-            target=entry.target,
+            target=path,
+            target_name=name,
             peer=entry.peer,
             request_id=entry.request_id,
             status=audited.status,

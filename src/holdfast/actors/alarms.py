@@ -96,6 +96,13 @@ class Alarms:
             await asyncio.gather(self.task, return_exceptions=True)
             self.task = None
 
+    def late_ms(self) -> float:
+        """Return for how long an alarm, or a read of the store, has been due and was not begun."""
+        if self.task is None:
+            return 0.0
+        fired_ms = self._clock.now_ms() - self._heap[0][0] if self._heap else 0.0
+        return max(fired_ms, self._clock.steady_ms() - self._refill_at_ms)
+
     def hear(self, committed: CommittedTick) -> None:
         """Set an actor's alarm by the deadline of a committed tick."""
         actor, deadline_ms = committed.tick.after.address, committed.tick.deadline_ms

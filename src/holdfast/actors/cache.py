@@ -121,6 +121,12 @@ class LoadedActor:
         self.size = self.since = 0
 
     @property
+    def backlog(self) -> tuple[int, int]:
+        """Return how many events are in `inbox`, and when the oldest was accepted, or 0."""
+        oldest = next(iter(self.inbox.values()), None)
+        return len(self.inbox), 0 if oldest is None else oldest.accepted_ms
+
+    @property
     def idle(self) -> bool:
         """Return whether it may be evicted."""
         busy = self.flying or self.ready or self.resting or self.given_up

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from holdfast.actors.definition import Applied, At, Definition, by_prefix
+from holdfast.actors.definition import At, Definition, broken
 from holdfast.actors.kinds import Kind
 from holdfast.actors.limits import EFFECTS_PER_TICK, REASON_CHARS_MAX, STATE_INLINE_BYTES_MAX
 from holdfast.actors.ports import Commit, EffectRow, LetterRow, Loaded, Logged, ProbeRow
 from holdfast.actors.record import Note, TickRecord, encode_record
 from holdfast.actors.tick import Folded, NewerEventError, Tick, begin, full_digest
+from holdfast.actors.working import Working
 from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 
@@ -47,20 +48,21 @@ def fold_rows(
     is not applied now leaves a note.
     """
     notes: list[Note] = []
-    decode, apply, version = definition.decode_event, definition.apply, definition.version
+    decode, version = definition.decode_event, definition.version
+    working = Working(definition, state)
     for row in rows:
         if row.outcome != "applied":
             continue
         if row.version > version:
             message = f"event {row.id} is of version {row.version}, this code knows {version}"
             raise NewerEventError(message)
-        verdict = apply(state, decode(row.body, row.version), At(row.at_ms, row.tick, row.id))
-        if isinstance(verdict, Applied):
-            state = verdict.state
-        else:
-            text = f"event {row.id} of seq {row.seq} was applied once and is not now: {verdict}"
+        mark, at = working.mark(), At(row.at_ms, row.tick, row.id)
+        declined = working.apply(decode(row.body, row.version), at)
+        if declined is not None:
+            working.back_to(mark)
+            text = f"event {row.id} of seq {row.seq} was applied once and is not now: {declined}"
             notes.append(Note(0, "", text[:REASON_CHARS_MAX]))
-    return state, notes
+    return working.state, notes
 
 
 def fold_loaded(
@@ -129,17 +131,21 @@ def _compare(
 
 def check_all(definition: Definition[Any, Any, Any, Any], state: Any) -> list[Note]:
     """Run every invariant over every entity, in the order of their keys."""
-    notes: list[Note] = []
-    about = by_prefix(definition.invariants)
-    for key in sorted(definition.entities(state)):
-        for invariant in about(key):
-            try:
-                wrong = invariant.check(state, key)
-            except Exception as error:  # noqa: BLE001  a broken check is itself a finding
-                wrong = f"the check raised {brief(error)}"
-            if wrong is not None:
-                notes.append(Note(invariant.number, key, wrong[:REASON_CHARS_MAX]))
-    return notes
+    return check_some(definition, state, definition.entities(state))
+
+
+def check_some(
+    definition: Definition[Any, Any, Any, Any], state: Any, keys: Iterable[str]
+) -> list[Note]:
+    """Run every invariant over some entities, in the order of their keys."""
+    return [
+        Note(number, key, _worded(wrong)[:REASON_CHARS_MAX])
+        for number, key, wrong in broken(definition, state, sorted(keys))
+    ]
+
+
+def _worded(wrong: str | Exception) -> str:
+    return wrong if isinstance(wrong, str) else f"the check raised {brief(wrong)}"
 
 
 def snapshot_due(size: int, since: int) -> bool:

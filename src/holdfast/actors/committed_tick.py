@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from holdfast.actors.cache import LoadedActor
@@ -21,11 +22,16 @@ Read: TypeAlias = tuple[Loaded | None, list[Pending]]
 
 
 class CommittedTick(NamedTuple):
-    """A tick that is over: `commit` is None when there was nothing to write."""
+    """A tick that is over: `commit` is None when there was nothing to write.
+
+    `took_ms` is the time of the tick without its commit, `rows` what it took of the inbox.
+    """
 
     kind: Kind
     tick: Tick[Any]
     commit: Commit | None
+    took_ms: float = 0.0
+    rows: Sequence[Pending] = ()
 
 
 class Flight(NamedTuple):

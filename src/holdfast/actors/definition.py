@@ -12,7 +12,7 @@ invariants and views are computed for those alone, so the cost of a tick is that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.actors.record import Note
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 E = TypeVar("E")
 A = TypeVar("A", bound="Action")
 P = TypeVar("P")
@@ -61,7 +62,24 @@ class Refused(NamedTuple):
     message: str
 
 
+Declined: TypeAlias = "Ignored | Refused | None"
+"""Why an event did not change a draft; None where it did."""
+
 Verdict: TypeAlias = "Applied[S] | Ignored | Refused"
+
+
+class Draft(Protocol[S_co]):
+    """A state being changed in place by several events; the state it was made from stays.
+
+    `touched` names the entities that were written, in order, and `writes` counts.
+    """
+
+    touched: dict[str, None]
+    writes: int
+
+    def close(self) -> S_co:
+        """Return the state as it now is; the draft is not used after that."""
+        ...
 
 
 class Action(Protocol):
@@ -186,29 +204,42 @@ class ViewRow(NamedTuple):
 class Invariant(NamedTuple, Generic[S]):
     """A numbered statement about one entity; `check` returns what is wrong, or None.
 
-    It is about entities whose keys begin with `of`. Two may have one number, about other entities.
+    It is given what the definition's `look` returns for the entity's key, which is the key itself
+    where a definition has none. It is about entities whose keys begin with `of`. Two may have one
+    number, about other entities.
     """
 
     number: int
     statement: str
-    check: Callable[[S, str], str | None]
+    check: Callable[[S, Any], str | None]
     of: str = ""
 
 
-def by_prefix(invariants: Iterable[Invariant[S]]) -> Callable[[str], tuple[Invariant[S], ...]]:
-    """Return a function for the invariants about an entity, by its key.
+def broken(
+    definition: Definition[S, Any, Any, Any], state: S, keys: Iterable[str]
+) -> Iterator[tuple[int, str, str | Exception]]:
+    """Yield (number, key, what is wrong) of these entities; an exception where a check raised.
 
-    Keys that begin with the same two characters have the same ones: `of` is no longer than that.
+    Keys that begin with the same two characters have the same invariants: `of` is no longer.
     """
-    known: dict[str, tuple[Invariant[S], ...]] = {}
-
-    def about(key: str) -> tuple[Invariant[S], ...]:
-        found = known.get(key[:2])
-        if found is None:
-            found = known[key[:2]] = tuple(one for one in invariants if key.startswith(one.of))
-        return found
-
-    return about
+    known: dict[str, list[tuple[int, Callable[[S, Any], str | None]]]] = {}
+    for key in keys:
+        about = known.get(key[:2])
+        if about is None:
+            about = known[key[:2]] = [
+                (one.number, one.check) for one in definition.invariants if key.startswith(one.of)
+            ]
+        entity = definition.look(state, key) if about else None
+        if entity is None:
+            continue
+        for number, check in about:
+            try:
+                wrong = check(state, entity)
+            except Exception as error:  # noqa: BLE001  a broken check is itself a finding
+                yield number, key, error
+                continue
+            if wrong is not None:
+                yield number, key, wrong
 
 
 class EffectCall(NamedTuple):
@@ -233,6 +264,11 @@ class ProbeAnswer(NamedTuple):
     outcome: Outcome[Any]
 
 
+def same_key(_state: Any, key: str) -> Any:
+    """Return the key: what the invariants are given of an entity that is not looked up."""
+    return key
+
+
 def no_entities(_state: Any) -> Iterable[str]:
     """Return the keys of an actor that is one entity."""
     return (SELF,)
@@ -251,6 +287,12 @@ class Definition(Generic[S, E, A, P]):
     lost claims and letters; `carried` returns the letter of an event made by `received`, so that
     an undeliverable one can go back. `found_at` locates it for another process: `module:NAME`.
     `explain` returns what the rules suppress of one entity, where the plan only counts it.
+    `cadence` returns after how many ms an actor is looked at again though nothing happened and
+    nothing is due, 0 for never; such a look that finds nothing writes nothing.
+    `draft` opens a state for changes in place, which `fold` makes as `apply` does to a state: what
+    has both costs a tick one new state and not one an event, and its `found` and `act` take a
+    draft as well as a state.
+    `look` returns what the invariants are given for a key; None where there is no such entity.
     `noticed` is given what the invariants found in the entities of a tick, at its end, and returns
     the subject's events of it: folded as intents of the same tick, which they must not prolong.
     """
@@ -275,6 +317,10 @@ class Definition(Generic[S, E, A, P]):
     claims: Callable[[S], frozenset[Claim]] = field(default=lambda _state: frozenset())
     probes: Callable[[S, P], tuple[Probe, ...]] = field(default=lambda _state, _policy: ())
     invariants: tuple[Invariant[S], ...] = ()
+    look: Callable[[S, str], Any] = same_key
+    cadence: Callable[[S, P], int] | None = None
+    draft: Callable[[S], Draft[S]] | None = None
+    fold: Callable[[Any, E, At], Declined] | None = None
     encode_effect: Callable[[Struct], bytes]
     decode_effect: Callable[[bytes], Struct]
     wanted: Callable[[S, EffectCall, int], bool]
@@ -285,7 +331,7 @@ class Definition(Generic[S, E, A, P]):
     carried: Callable[[E], Letter | None] | None = None
     returned: Callable[[Letter], E] | None = None
     explain: Callable[[S, P, int, str], tuple[Suppressed, ...]] | None = None
-    noticed: Callable[[S, Sequence[Note], Sequence[str]], tuple[E, ...]] | None = None
+    noticed: Callable[[S, Sequence[Note]], tuple[E, ...]] | None = None
     encode_policy: Callable[[P], bytes]
     decode_policy: Callable[[bytes], P]
     found_at: str = ""

@@ -74,6 +74,9 @@ ALARM_PAGE: Final = 2_000
 ALARM_HORIZON_MS: Final = 600_000
 """How far ahead alarms are kept in memory."""
 
+PROGRESS_MS: Final = 60_000
+"""How long an actor that was to be ticked may stay without one, before health says so."""
+
 ALARM_GLANCE_MS: Final = 1_000
 """The longest the alarms sleep, so that a step of the clock is noticed."""
 

@@ -72,7 +72,7 @@ class Mailbox:
         Raise MailboxFullError when too many events wait for the actor already, and KeyReusedError
         where its key came before with another body.
         """
-        waiting = self._owner.waiting(actor)
+        waiting = self._owner.backlog(actor)[0]
         if waiting >= self._pending_max:
             message = (
                 f"{actor}: {waiting} events wait for it already, {self._pending_max} may;"

@@ -17,12 +17,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec.structs import replace
 
 from holdfast.actors.cache import ActorCache, LoadedActor
-from holdfast.actors.commit import (
-    Restored,
-    compose,
-    fold_loaded,
-    snapshot_due,
-)
+from holdfast.actors.commit import Restored, compose, fold_loaded, snapshot_due
 from holdfast.actors.committed_tick import (
     CommittedTick,
     Fetch,
@@ -60,6 +55,7 @@ from holdfast.actors.ports import (
     StaleError,
     UnwritableError,
 )
+from holdfast.actors.progress import Progress
 from holdfast.actors.rebuild import read_older
 from holdfast.actors.tick import Folded, NewerEventError, Tick, tick
 from holdfast.actors.tick_log import announce, announce_all, announce_restored
@@ -111,6 +107,7 @@ class Owner:
         self._parts: list[Listener] = []
         self.task: asyncio.Task[None] | None = None
         self.fault: str | None = None
+        self.progress = Progress(clock)
         self._unknown: set[str] = set()
         self.unloadable: dict[Address, str] = {}
         self.rebuilt: dict[Address, str] = {}
@@ -143,6 +140,7 @@ class Owner:
     def _wake(self, resident: LoadedActor) -> None:
         if resident.given_up or resident.ready:
             return
+        self.progress.woken(resident.address)
         if resident.flying or resident.resting:
             resident.again = True
             return
@@ -165,10 +163,10 @@ class Owner:
             resident.complete = False
         self.wake(actor)
 
-    def waiting(self, actor: Address) -> int:
-        """Return how many pending events of an actor are in memory."""
+    def backlog(self, actor: Address) -> tuple[int, int]:
+        """Return how many pending events are in memory, and when the oldest was accepted, or 0."""
         resident = self._cache.find(actor)
-        return 0 if resident is None else len(resident.inbox)
+        return (0, 0) if resident is None else resident.backlog
 
     @property
     def loaded_count(self) -> int:
@@ -392,13 +390,13 @@ class Owner:
             result = tick(
                 kind.definition, kind.policy, folded, rows, self._clock.now_ms(), folded.number + 1
             )
+            took_ms = self._clock.steady_ms() - began
             if resident.notes:
                 result = replace(result, notes=(*result.notes, *resident.notes))
             elif result.silent:
-                self._tell(CommittedTick(kind, result, None))
+                self._tell(CommittedTick(kind, result, None, took_ms))
                 self._go_on(resident)
                 return
-            took_ms = self._clock.steady_ms() - began
             flight = self._compose(resident, kind, result, rows, took_ms)
         except NewerEventError as error:
             self._give_up(resident, error)
@@ -439,7 +437,7 @@ class Owner:
         )
         started = self._clock.steady_ms()
         size = None if state is None else len(state)
-        committed = CommittedTick(kind, result, commit)
+        committed = CommittedTick(kind, result, commit, took_ms, rows)
         return commit, lambda task: Flight(
             resident, committed, post, size, event_bytes, task, started
         )
@@ -489,6 +487,7 @@ class Owner:
             self.wake(row.to)
 
     def _tell(self, committed: CommittedTick) -> None:
+        self.progress.ended(committed.tick.after.address)
         for part in self._parts:
             try:
                 part(committed)
@@ -564,6 +563,7 @@ class Owner:
     def _give_up(self, resident: LoadedActor, error: NewerEventError) -> None:
         """Stop owning an actor that newer code has written."""
         resident.given_up = True
+        self.progress.given_up(resident.address)
         self.unloadable[resident.address] = str(error)
         resident.forget()
         self._meter.count(metrics.FAULTS, where="newer")

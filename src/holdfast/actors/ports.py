@@ -433,9 +433,14 @@ class Reader(Protocol):
         ...
 
     async def quarantined(
-        self, *, account: str | None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        actor: Address | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> list[tuple[Address, Logged]]:
-        """Return quarantined events, newest first."""
+        """Return quarantined events, newest first, of those before the event `after`."""
         ...
 
     async def operation(self, event: EventId) -> Operation | None:
@@ -443,9 +448,14 @@ class Reader(Protocol):
         ...
 
     async def operations(
-        self, *, account: str | None, actor: Address | None = None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        actor: Address | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> list[Operation]:
-        """Return the newest operations of people and programs."""
+        """Return the newest operations of people and programs, of those before `after`."""
         ...
 
     async def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:

@@ -10,35 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import multiprocessing
 import os
-from collections.abc import AsyncIterator
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace as replace_fields
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from holdfast.actors.commit import fold_loaded
-from holdfast.actors.kinds import Kind, Kinds, hash_policy
+from holdfast.actors.kinds import Kind, Kinds
 from holdfast.actors.limits import (
     MAILBOX_PENDING_MAX,
     REHEARSAL_IDLE_S,
     REHEARSAL_START_S,
     REHEARSAL_TIMEOUT_S,
     REHEARSAL_TURN_S,
-    REPLAY_PAGE,
     TICK_EVENTS_MAX,
 )
-from holdfast.actors.ports import Loaded, Logged, Pending, Reader
-from holdfast.actors.record import TickRecord, decode_record
+from holdfast.actors.ports import Logged, Reader
+from holdfast.actors.record import decode_record
 from holdfast.actors.rehearse import (
     DryRun,
     Explanation,
-    PolicyOf,
+    Glance,
     Replay,
     Until,
     dry_run,
@@ -46,15 +43,26 @@ from holdfast.actors.rehearse import (
     pair,
     replay,
 )
-from holdfast.kernel.ids import Address, derive, parse_address
+from holdfast.actors.stored import (
+    UnknownActorError,
+    at_snapshot,
+    event_id,
+    find,
+    invent,
+    kind_of,
+    last_record,
+    load,
+    override,
+    policies_of,
+    records_of,
+    rows_of,
+)
+from holdfast.actors.windows import Through, Window, look_through
+from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 
 _NICENESS: Final = 10
 _PENDING_MAX: Final = 65_536
-
-
-class UnknownActorError(LookupError):
-    """There is no such actor, or no such tick of it."""
 
 
 class RehearsalTimeoutError(Exception):
@@ -95,18 +103,30 @@ class Why(Struct, frozen=True, kw_only=True):
     event: str = ""
 
 
+class Look(Struct, frozen=True, kw_only=True):
+    """A question about an actor's state, now or after a tick; `view` answers it from a `Glance`.
+
+    It is the dotted path of a pure function, and never a caller's to choose.
+    """
+
+    actor: str
+    now_ms: int
+    view: str
+    tick: int | None = None
+
+
 # -- over a reader, in any process -----------------------------------------------------------
 
 
 async def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
     """Return what the next ticks would do; raise UnknownActorError, ValueError, NewerEventError."""
-    where, kind = _kind(kinds, asked.actor)
+    where, kind = kind_of(kinds, asked.actor)
     kind = override(kind, asked.policy)
-    loaded = await _load(reader, where)
+    loaded = await load(reader, where)
     taken = _PENDING_MAX if asked.until == "drained" else asked.ticks * TICK_EVENTS_MAX
     # Events beyond that are read to be counted: they would still be pending.
     pending = await reader.pending(where, min(taken + MAILBOX_PENDING_MAX, _PENDING_MAX))
-    invented = [_invent(kind, where, n, body, asked.now_ms) for n, body in enumerate(asked.events)]
+    invented = [invent(kind, where, n, body, asked.now_ms) for n, body in enumerate(asked.events)]
     return dry_run(
         kind,
         fold_loaded(kind.definition, where, loaded).folded,
@@ -114,87 +134,82 @@ async def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
         now_ms=asked.now_ms,
         ticks=asked.ticks,
         until=asked.until,
-        last=await _last_record(reader, where, loaded.number),
+        last=await last_record(reader, where, loaded.number),
     )
 
 
 async def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
     """Make recorded ticks again; raise UnknownActorError, ValueError, NewerEventError."""
-    where, kind = _kind(kinds, asked.actor)
+    where, kind = kind_of(kinds, asked.actor)
     kind = override(kind, asked.policy)
     from_seq = await _first_kept(reader, where, asked.from_seq)
     loaded = await reader.load(where, at_seq=from_seq)
     if loaded is None:
         raise UnknownActorError(f"{where}: nothing is known of it")
-    at_snapshot = Loaded(
-        state=loaded.state,
-        state_version=loaded.state_version,
-        state_seq=loaded.state_seq,
-        state_tick=loaded.state_tick,
-        seq=loaded.state_seq,
-        number=loaded.state_tick,
-        digest=loaded.state_digest,
-        alarm_ms=None,
-    )
-    folded = fold_loaded(kind.definition, where, at_snapshot).folded
+    folded = fold_loaded(kind.definition, where, at_snapshot(loaded)).folded
     history = pair(
-        _records(reader, where, folded.number, asked.to_seq), _rows(reader, where, folded.seq)
+        records_of(reader, where, folded.number, asked.to_seq), rows_of(reader, where, folded.seq)
     )
     return await replay(
         kind,
         folded,
         history,
         from_seq=from_seq,
-        policy_of=None if asked.what_if else _policies(reader, kind),
+        policy_of=None if asked.what_if else policies_of(reader, kind),
     )
 
 
 async def look_into(reader: Reader, kinds: Kinds, asked: Why) -> Explanation:
     """Explain; raise UnknownActorError when the actor or the tick is unknown."""
-    where, kind = _kind(kinds, asked.actor)
-    loaded = await _load(reader, where)
+    where, kind = kind_of(kinds, asked.actor)
+    loaded = await load(reader, where)
     folded = fold_loaded(kind.definition, where, loaded).folded
     number = asked.tick
     if asked.event:
-        operation = await reader.operation(_event_id(asked.event))
+        operation = await reader.operation(event_id(asked.event))
         if operation is None or not isinstance(operation.event, Logged):
             raise UnknownActorError(f"{where}: no tick has taken event {asked.event}")
         number = operation.event.tick
-    record = await _last_record(reader, where, loaded.number if number is None else number)
+    record = await last_record(reader, where, loaded.number if number is None else number)
     if record is None and number is not None:
         raise UnknownActorError(f"{where}: tick {number} is not known")
     return explain(kind, folded, asked.entity, now_ms=asked.now_ms, last=record)
 
 
-def override(kind: Kind, fields: dict[str, Any]) -> Kind:
-    """Return the kind under another policy; raise ValueError when a field does not fit."""
-    if not fields:
-        return kind
-    contents = msgspec.json.decode(kind.policy_body)
-    unknown = sorted(fields.keys() - contents.keys())
-    if unknown:
-        raise ValueError(f"policy: {unknown} are no fields of it; it has {sorted(contents)}")
-    body = msgspec.json.encode({**contents, **fields})
-    try:
-        policy = kind.definition.decode_policy(body)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"policy: {error}") from error
-    return replace_fields(kind, policy=policy, policy_body=body, policy_hash=hash_policy(body))
+async def look_at(reader: Reader, kinds: Kinds, asked: Look) -> Any:
+    """Return what the asked function makes of a state; raise UnknownActorError."""
+    where, kind = kind_of(kinds, asked.actor)
+    if asked.tick is not None:
+        return find(asked.view)(await _earlier(reader, where, kind, asked.tick))
+    loaded = await load(reader, where)
+    glance = Glance(
+        kind=kind,
+        folded=fold_loaded(kind.definition, where, loaded).folded,
+        last=await last_record(reader, where, loaded.number),
+        pending=len(await reader.pending(where, MAILBOX_PENDING_MAX)),
+        now_ms=asked.now_ms,
+    )
+    return find(asked.view)(glance)
 
 
-def _kind(kinds: Kinds, actor: str) -> tuple[Address, Kind]:
-    where = parse_address(actor)
-    kind = kinds.get(where.kind)
-    if kind is None:
-        raise UnknownActorError(f"{actor}: kind {where.kind!r} is not known here")
-    return where, kind
+async def _earlier(reader: Reader, where: Address, kind: Kind, number: int) -> Glance:
+    """Return an actor as it was after a tick, under the policy and at the time of that tick.
 
-
-async def _load(reader: Reader, where: Address) -> Loaded:
-    loaded = await reader.load(where)
-    if loaded is None:
-        raise UnknownActorError(f"{where}: nothing is known of it")
-    return loaded
+    Where no tick of that number was recorded it is the next one. Raise UnknownActorError when what
+    it is made of is no longer kept.
+    """
+    record = await last_record(reader, where, number)
+    loaded = None if record is None else await reader.load(where, at_seq=record.seq)
+    if record is None or loaded is None:
+        raise UnknownActorError(f"{where}: what it was at tick {number} is not kept")
+    policy = await policies_of(reader, kind)(record.policy)
+    return Glance(
+        kind=replace(kind, policy=policy),
+        folded=fold_loaded(kind.definition, where, loaded).folded,
+        last=record,
+        pending=0,
+        now_ms=record.now_ms,
+    )
 
 
 async def _first_kept(reader: Reader, where: Address, from_seq: int) -> int:
@@ -210,82 +225,17 @@ async def _first_kept(reader: Reader, where: Address, from_seq: int) -> int:
     return max(from_seq, kept_seq)
 
 
-def _event_id(text: str) -> Any:
-    return text
-
-
-async def _last_record(reader: Reader, where: Address, number: int) -> TickRecord | None:
-    rows = await reader.ticks(where, after=number - 1, limit=1)
-    return decode_record(rows[0]) if rows else None
-
-
-def _invent(kind: Kind, where: Address, index: int, body: bytes, now_ms: int) -> Pending:
-    """Return a hypothetical event as pending; raise ValueError when it is not the kind's."""
-    version = kind.definition.version
-    try:
-        event = kind.definition.decode_event(body, version)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"events[{index}]: {error}") from error
-    return Pending(
-        id=_event_id(derive(str(where), "invented", index)),
-        body=kind.definition.encode_event(event),
-        version=version,
-        source="api",
-        accepted_ms=now_ms,
-    )
-
-
-def _policies(reader: Reader, kind: Kind) -> PolicyOf:
-    """Return a function from a hash to its stored policy; it raises for an unknown one."""
-
-    async def policy_of(policy_hash: str) -> Any:
-        body = await reader.policy(policy_hash)
-        if body is None:
-            raise UnknownActorError(f"policy {policy_hash} was not kept")
-        return kind.definition.decode_policy(body)
-
-    return policy_of
-
-
-async def _records(
-    reader: Reader, where: Address, after: int, to_seq: int | None
-) -> AsyncIterator[TickRecord]:
-    """Yield tick records in order, a page at a time, up to a basis of `to_seq`."""
-    while page := await reader.ticks(where, after=after, limit=REPLAY_PAGE):
-        for body in page:
-            record = decode_record(body)
-            if to_seq is not None and record.basis >= to_seq:
-                return
-            after = record.number
-            yield record
-
-
-async def _rows(reader: Reader, where: Address, after: int) -> AsyncIterator[Logged]:
-    """Yield stamped events in order, a page at a time."""
-    while page := await reader.log(where, after=after, limit=REPLAY_PAGE):
-        for row in page:
-            yield row
-        after = page[-1].seq
-
-
 # -- within the worker process --------------------------------------------------------------------
 
 _READER: list[Reader] = []
 _KINDS: list[Kinds] = []
 
 
-def find(path: str) -> Any:
-    """Return the object at `module:name`; raise ValueError when there is none."""
-    module, colon, name = path.partition(":")
-    if not colon:
-        raise ValueError(f"path {path!r}: want the form module:name")
-    return getattr(importlib.import_module(module), name)
-
-
 def _prepare(
     reader_path: str, reader_args: tuple[Any, ...], kinds_path: str, kinds_args: Any
 ) -> None:
     """Open the store for reading and load the kinds, once per process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)
     # A replay makes many short-lived values; the default thresholds collect too often.
     gc.set_threshold(50_000, 20, 100)
@@ -293,7 +243,21 @@ def _prepare(
     _READER.append(find(reader_path)(*reader_args))
 
 
-def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
+def _end_with_parent() -> None:
+    """End this process when the plane has ended: one that was killed ended nothing itself.
+
+    What it waits for, the queue of calls, never ends by that: this process can write to it too.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+Asked: TypeAlias = Ahead | Back | Why | Look | Window
+
+
+def _run(asked: Asked) -> Any:
     """Run one rehearsal in the worker process; raise RuntimeError for a reader that suspends.
 
     There is no event loop: a loop has sockets, and this process must have none. The reader of an
@@ -303,13 +267,12 @@ def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
     try:
         rehearsal.send(None)
     except StopIteration as done:
-        answer: DryRun | Replay | Explanation = done.value
-        return answer
+        return done.value
     rehearsal.close()
     raise RuntimeError("the rehearsal process needs the reader of an embedded store")
 
 
-async def _answer(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
+async def _answer(asked: Asked) -> Any:
     reader, kinds = _READER[0], _KINDS[0]
     match asked:
         case Ahead():
@@ -318,6 +281,10 @@ async def _answer(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
             return await look_back(reader, kinds, asked)
         case Why():
             return await look_into(reader, kinds, asked)
+        case Look():
+            return await look_at(reader, kinds, asked)
+        case Window():
+            return await look_through(reader, kinds, asked)
 
 
 class RehearsalWorker:
@@ -362,7 +329,16 @@ class RehearsalWorker:
         answer: Explanation = await self._rehearse(asked)
         return answer
 
-    async def _rehearse(self, asked: Ahead | Back | Why) -> Any:
+    async def window(self, asked: Window) -> Through:
+        """Make a window of the past again."""
+        answer: Through = await self._rehearse(asked)
+        return answer
+
+    async def look(self, asked: Look) -> Any:
+        """Return what a function makes of the present state."""
+        return await self._rehearse(asked)
+
+    async def _rehearse(self, asked: Asked) -> Any:
         """Run one rehearsal at a time; a process that died is replaced, once.
 
         Only one runs at a time, so that killing the process of one that hangs ends no other. The
@@ -383,7 +359,7 @@ class RehearsalWorker:
             self._pending_calls -= 1
             self._rest()
 
-    async def _wait_for_turn(self, asked: Ahead | Back | Why) -> None:
+    async def _wait_for_turn(self, asked: Asked) -> None:
         try:
             async with asyncio.timeout(self._turn_s):
                 await self._lock.acquire()
@@ -402,7 +378,7 @@ class RehearsalWorker:
 
         self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 
-    async def _submit(self, asked: Ahead | Back | Why) -> Any:
+    async def _submit(self, asked: Asked) -> Any:
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + self._timeout_s
         await self._wait_for_start(asked)
@@ -415,7 +391,7 @@ class RehearsalWorker:
             message = f"{asked.actor}: no answer within {self._timeout_s} s; ask for less"
             raise RehearsalTimeoutError(message) from None
 
-    async def _wait_for_start(self, asked: Ahead | Back | Why) -> None:
+    async def _wait_for_start(self, asked: Asked) -> None:
         """Start the process if there is none; raise RehearsalTimeoutError where it takes too long.
 
         Half of a rehearsal's time may go to it. The process starts on, for those who ask later: on

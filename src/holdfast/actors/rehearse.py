@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from holdfast.actors.commit import check_all, fold_rows, hex_digest
+from holdfast.actors.commit import check_all, check_some, fold_rows, hex_digest
 from holdfast.actors.definition import Suppressed
 from holdfast.actors.kinds import Kind
 from holdfast.actors.limits import (
@@ -58,6 +58,16 @@ class Step(Struct, frozen=True, kw_only=True):
     deadline_ms: int | None = None
 
 
+class Glance(NamedTuple):
+    """An actor as stored: its state, its last tick, and how many events wait."""
+
+    kind: Kind
+    folded: Folded[Any]
+    last: TickRecord | None
+    pending: int
+    now_ms: int
+
+
 class Change(Struct, frozen=True):
     """How a tick differs from the one before it: actions and suppressions begun and ended.
 
@@ -70,7 +80,10 @@ class Change(Struct, frozen=True):
 
 
 class DryRun(Struct, frozen=True, kw_only=True):
-    """The next ticks and their basis. `waiting` events remain after them."""
+    """The next ticks and their basis. `waiting` events remain after them.
+
+    `violations_before` are of all entities; `violations_after` of those and of what was touched.
+    """
 
     actor: str
     seq: int
@@ -82,6 +95,7 @@ class DryRun(Struct, frozen=True, kw_only=True):
     change: Change = Change()
     waiting: int = 0
     truncated: bool = False
+    snapshot: Any = None
 
 
 class Divergence(Struct, frozen=True):
@@ -149,18 +163,22 @@ def dry_run(
     ticks: int = 1,
     until: Until = "",
     last: TickRecord | None = None,
+    view: Callable[[Glance], Any] | None = None,
 ) -> DryRun:
     """Return what the next ticks would do, were they made at `now_ms`.
+
+    `view` makes `snapshot` of the state after them.
 
     With `until` "drained" it goes on until no event waits; otherwise `ticks` are made, and once
     no event waits, time goes on to each next deadline. Raise NewerEventError as the tick does.
     """
     most = REHEARSED_TICKS_MAX if until == "drained" else min(ticks, REHEARSED_TICKS_MAX)
-    rest, steps, before = list(pending), list[Step](), folded
+    rest, steps, before, touched = list(pending), list[Step](), folded, set[str]()
     while len(steps) < most:
         taken, rest = rest[:TICK_EVENTS_MAX], rest[TICK_EVENTS_MAX:]
         result = tick(kind.definition, kind.policy, folded, taken, now_ms, folded.number + 1)
         steps.append(show(result))
+        touched.update(result.touched)
         moved = not result.silent
         folded = result.after if moved else folded
         if rest:
@@ -170,17 +188,21 @@ def dry_run(
             break
         now_ms = max(now_ms, deadline_ms)
     first = steps[0] if steps else None
+    broken = check_all(kind.definition, before.state)
+    touched.update(note.entity for note in broken)
+    broken_after = check_some(kind.definition, folded.state, touched)
     return DryRun(
         actor=str(before.address),
         seq=before.seq,
         digest=hex_digest(before.digest),
         now_ms=first.now_ms if first is not None else now_ms,
         steps=tuple(steps),
-        violations_before=tuple(check_all(kind.definition, before.state)[:VIOLATIONS_MAX]),
-        violations_after=tuple(check_all(kind.definition, folded.state)[:VIOLATIONS_MAX]),
+        violations_before=tuple(broken[:VIOLATIONS_MAX]),
+        violations_after=tuple(broken_after[:VIOLATIONS_MAX]),
         change=_change(last, first),
         waiting=len(rest),
         truncated=bool(rest),
+        snapshot=None if view is None else view(Glance(kind, folded, last, len(rest), now_ms)),
     )
 
 
@@ -241,7 +263,7 @@ async def replay(
     every tick is decided by the kind's own policy, which is a what-if: decisions are compared,
     digests are not. After a difference the replay goes on from the log.
     """
-    comparison = _Comparison(kind, policy_of)
+    comparison = Comparison(kind, policy_of)
     async for record, rows in history:
         if record.basis < from_seq:
             folded = comparison.believe(folded, record, rows)
@@ -250,8 +272,8 @@ async def replay(
     return comparison.result(str(folded.address))
 
 
-class _Comparison:
-    """A replay in progress."""
+class Comparison:
+    """A replay in progress; `decisions` are those of the last tick that was made again."""
 
     def __init__(self, kind: Kind, policy_of: PolicyOf | None) -> None:
         self.kind = kind
@@ -261,6 +283,7 @@ class _Comparison:
         self.ticks = self.events = self.differences = 0
         self.first = self.last = 0
         self.compared = self.unequal = 0
+        self.decisions: tuple[Decision, ...] = ()
 
     async def policy(self, policy_hash: str) -> Any:
         """Return the policy of a tick's time, or the what-if policy."""
@@ -289,10 +312,11 @@ class _Comparison:
         self, folded: Folded[Any], record: TickRecord, rows: Sequence[Logged]
     ) -> Folded[Any]:
         """Repeat one tick, compare it, and return the state according to the log."""
-        pending = [_pending(row) for row in rows if row.source != "intent"]
+        pending = [pending_of(row) for row in rows if row.source != "intent"]
         policy = await self.policy(record.policy)
         result = tick(self.kind.definition, policy, folded, pending, record.now_ms, record.number)
         self.ticks += 1
+        self.decisions = result.decisions
         self.events += len(rows)
         self.first = self.first or record.number
         self.last = record.number
@@ -360,7 +384,7 @@ _DECIDED = ("decisions", "withheld", "deadline_ms")
 _ALL = ("inputs", "decisions", "withheld", "notes", "deadline_ms")
 
 
-def _pending(row: Logged) -> Pending:
+def pending_of(row: Logged) -> Pending:
     """Return the pending event of a log row."""
     return Pending(
         id=row.id,

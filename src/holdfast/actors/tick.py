@@ -24,24 +24,23 @@ from msgspec import Struct
 
 from holdfast.actors.definition import (
     Action,
-    Applied,
     At,
     Claim,
     Definition,
     Effect,
     EffectCall,
-    Ignored,
     Letter,
     Plan,
     Probe,
     Refused,
     ViewRow,
     Work,
-    by_prefix,
+    broken,
 )
 from holdfast.actors.limits import FAULT_RETRY_MS, REASON_CHARS_MAX, TICK_ACTIONS_MAX
 from holdfast.actors.ports import EventOutcome, Pending, Stamp
 from holdfast.actors.record import Decision, Input, Note, Withheld
+from holdfast.actors.working import Working
 from holdfast.kernel.failure import fixed, place
 from holdfast.kernel.ids import Address, EventId, derive
 
@@ -153,22 +152,6 @@ def begin(definition: Definition[S, Any, Any, Any], where: Address) -> Folded[S]
     return Folded(address=where, state=state, digest=full_digest(definition, state))
 
 
-def fold(
-    definition: Definition[S, E, Any, Any], state: S, event: E, at: At
-) -> tuple[S, EventOutcome, str, str, tuple[str, ...]]:
-    """Apply one decoded event; return the state, the outcome with its reason, and what it touched.
-
-    Raise what the definition raises.
-    """
-    match definition.apply(state, event, at):
-        case Applied(state=new, touched=touched):
-            return new, "applied", "", "", touched
-        case Ignored(reason=reason):
-            return state, "ignored", "", reason, ()
-        case Refused(code=code, message=message):
-            return state, "refused", code, message, ()
-
-
 class _Draft(Generic[S, E, A, P]):
     """A tick in progress: the only mutable object of the engine."""
 
@@ -178,10 +161,10 @@ class _Draft(Generic[S, E, A, P]):
         self.definition = definition
         self.policy = policy
         self.before = before
-        self.state = before.state
+        self.name = str(before.address)
+        self.working = Working(definition, before.state)
         self.seq = before.seq
         self.now_ms, self.number = at
-        self.touched: dict[str, None] = {}
         self.stamps: list[Stamp] = []
         self.inputs: list[Input] = []
         self.decisions: list[Decision] = []
@@ -191,6 +174,16 @@ class _Draft(Generic[S, E, A, P]):
         self.letters: list[Letter] = []
         self.cause = ""
         self.places: dict[str, str] = {}
+
+    @property
+    def state(self) -> S:
+        """Return the state as it now is."""
+        return self.working.state
+
+    @property
+    def touched(self) -> dict[str, None]:
+        """Return what was touched until the state was last read, in order."""
+        return self.working.touched
 
     def fault(self, where: str, error: Exception) -> None:
         """Note an exception of the rules: the actor goes on, and the note is shown."""
@@ -210,20 +203,9 @@ class _Draft(Generic[S, E, A, P]):
             )
             raise NewerEventError(message)
         self.seq += 1
-        at = At(self.now_ms, self.number, row.id)
-        touched: tuple[str, ...] = ()
-        try:
-            event = self.definition.decode_event(row.body, row.version)
-            self.state, outcome, code, message, touched = fold(
-                self.definition, self.state, event, at
-            )
-        except Exception as error:  # noqa: BLE001  one bad event must not stop the others
-            outcome = "quarantined"
-            code, message = type(error).__name__, fixed(error)[:REASON_CHARS_MAX]
-            self.places[row.id] = place(error)
+        outcome, code, message = self.fold(row)
         if outcome == "applied":
             self.cause = row.id
-        self.touched.update(dict.fromkeys(touched))
         self.inputs.append(Input(row.id, outcome, code, message))
         self.stamps.append(
             Stamp(
@@ -237,6 +219,24 @@ class _Draft(Generic[S, E, A, P]):
             )
         )
 
+    def fold(self, row: Pending) -> tuple[EventOutcome, str, str]:
+        """Apply one pending event; return its outcome with a code and a message."""
+        mark = self.working.mark()
+        at = At(self.now_ms, self.number, row.id)
+        try:
+            event = self.definition.decode_event(row.body, row.version)
+            declined = self.working.apply(event, at)
+        except Exception as error:  # noqa: BLE001  one bad event must not stop the others
+            self.working.back_to(mark)
+            self.places[row.id] = place(error)
+            return "quarantined", type(error).__name__, fixed(error)[:REASON_CHARS_MAX]
+        if declined is None:
+            return "applied", "", ""
+        self.working.back_to(mark)
+        if isinstance(declined, Refused):
+            return "refused", declined.code, declined.message
+        return "ignored", "", declined.reason
+
     def plan(self) -> Plan[A]:
         """Run the rules; an exception gives an empty plan and a note."""
         try:
@@ -247,46 +247,43 @@ class _Draft(Generic[S, E, A, P]):
 
     def carry_out(self, action: A, index: int) -> None:
         """Check one action against the current state, and fold its intents."""
-        found: Any = None
+        working, found = self.working, None
+        mark = working.mark()
         try:
-            found = self.definition.found(self.state, action)
+            found = self.definition.found(working.look, action)
             if found != action.expect:
                 self.decide(action, "conflict", msgspec.to_builtins(found))
                 return
-            event_id = EventId(derive(str(self.before.address), self.number, "action", index))
+            event_id = EventId(derive(self.name, self.number, "action", index))
             at = At(self.now_ms, self.number, event_id)
-            work = self.definition.act(self.state, action, self.policy, at)
-            intents, state, touched = self.fold_intents(work, index)
+            work = self.definition.act(working.look, action, self.policy, at)
+            intents = self.fold_intents(work, index)
             cause = intents[0].id if intents else self.cause
             calls = self.name_calls(work, index, cause)
         except Exception as error:  # noqa: BLE001  named in the record; the others go on
+            working.back_to(mark)
             self.fault(f"act {action.rule}", error)
             self.decide(action, "fault", fixed(error)[:REASON_CHARS_MAX])
             return
-        self.state = state
-        self.touched.update(dict.fromkeys(touched))
         self.seq += len(intents)
         self.intents += intents
         self.calls += calls
         self.letters += work.letters
         self.decide(action, "done", None, tuple(call.id for call in calls))
 
-    def fold_intents(self, work: Work, index: int) -> tuple[list[Intent], S, list[str]]:
-        """Fold an action's intents onto the state; raise when one does not apply."""
-        state, touched, intents = self.state, list[str](), list[Intent]()
+    def fold_intents(self, work: Work, index: int) -> list[Intent]:
+        """Fold an action's intents; raise when one does not apply, and leave it to be undone."""
+        intents = list[Intent]()
         for event in work.intents:
             ordinal = len(intents)
-            event_id = EventId(derive(str(self.before.address), self.number, index, ordinal))
-            at = At(self.now_ms, self.number, event_id)
-            verdict = self.definition.apply(state, event, at)
-            if not isinstance(verdict, Applied):
-                message = f"intent {type(event).__name__} was not applied: {verdict}"
+            event_id = EventId(derive(self.name, self.number, index, ordinal))
+            declined = self.working.apply(event, At(self.now_ms, self.number, event_id))
+            if declined is not None:
+                message = f"intent {type(event).__name__} was not applied: {declined}"
                 raise TypeError(message)
-            state = verdict.state
-            touched += verdict.touched
             body = self.definition.encode_event(event)
             intents.append(Intent(event_id, self.seq + ordinal + 1, body, self.cause))
-        return intents, state, touched
+        return intents
 
     def name_calls(self, work: Work, index: int, cause: str) -> list[Call]:
         """Give an action's effects ids and ordinals; raise when one cannot be encoded."""
@@ -297,7 +294,7 @@ class _Draft(Generic[S, E, A, P]):
 
     def call(self, effect: Effect, index: int, ordinal: int, cause: str) -> Call:
         """Give one effect its id."""
-        effect_id = derive(str(self.before.address), self.number, "effect", index, ordinal)
+        effect_id = derive(self.name, self.number, "effect", index, ordinal)
         call = EffectCall(
             id=effect_id,
             actor=self.before.address,
@@ -328,40 +325,37 @@ class _Draft(Generic[S, E, A, P]):
 
     def check(self) -> None:
         """Run the invariants over what was touched."""
-        about = by_prefix(self.definition.invariants)
-        for key in self.touched:
-            for invariant in about(key):
-                try:
-                    wrong = invariant.check(self.state, key)
-                except Exception as error:  # noqa: BLE001  a broken check is itself a note
-                    self.fault(f"invariant {invariant.number}", error)
-                    continue
-                if wrong is not None:
-                    self.notes.append(Note(invariant.number, key, wrong[:REASON_CHARS_MAX]))
+        state = self.state
+        for number, key, wrong in broken(self.definition, state, self.touched):
+            if isinstance(wrong, Exception):
+                self.fault(f"invariant {number}", wrong)
+            else:
+                self.notes.append(Note(number, key, wrong[:REASON_CHARS_MAX]))
 
     def notice(self) -> None:
         """Fold the subject's events of what the invariants found; one that raises leaves a note."""
         if self.definition.noticed is None or not self.touched:
             return
+        mark = self.working.mark()
         try:
-            events = self.definition.noticed(self.state, self.notes, tuple(self.touched))
+            events = self.definition.noticed(self.state, self.notes)
             if not events:
                 return
             work = Work(intents=events)
-            intents, self.state, touched = self.fold_intents(work, TICK_ACTIONS_MAX)
+            intents = self.fold_intents(work, TICK_ACTIONS_MAX)
         except Exception as error:  # noqa: BLE001  the state stays as it was before them
+            self.working.back_to(mark)
             self.fault("noticed", error)
             return
-        self.touched.update(dict.fromkeys(touched))
         self.seq += len(intents)
         self.intents += intents
 
     def digest(self) -> int:
         """Return the digest after the tick, from the previous one and what was touched."""
-        total = self.before.digest
+        total, entity = self.before.digest, self.definition.entity
+        old, new = self.before.state, self.state
         for key in self.touched:
-            total += entity_hash(key, self.definition.entity(self.state, key))
-            total -= entity_hash(key, self.definition.entity(self.before.state, key))
+            total += entity_hash(key, entity(new, key)) - entity_hash(key, entity(old, key))
         return total % DIGEST_MODULUS
 
     def deadline(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Final
 
 import typer
@@ -10,7 +10,8 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from holdfast.cli.connection import Connection, connect
-from holdfast.cli.naming import resolve
+from holdfast.cli.naming import NODE_ID, resolve
+from holdfast.cli.naming import Name as Instance
 from holdfast.cli.output import (
     EXIT_PENDING,
     EXIT_USAGE,
@@ -26,7 +27,7 @@ from holdfast.wire.api.budgets import AlertView, BudgetSet, BudgetView, LimitVie
 from holdfast.wire.api.instances import InstanceOrder
 from holdfast.wire.api.operations import Pending
 from holdfast.wire.limits import COUNTER_MAX
-from holdfast.wire.money import MICRO, amounts_text, cost_notes, cost_text, count_text, money_text
+from holdfast.wire.money import MICRO, amount_text, amounts_text, cost_notes, cost_text
 
 app = typer.Typer(no_args_is_help=True, help="What an agent may spend in a day and a month.")
 
@@ -34,7 +35,6 @@ Name = Annotated[
     str,
     typer.Argument(help="Its id, its name, or how its id begins; of a node elsewhere its id, nd_…"),
 ]
-_NODE: Final = "nd_"
 _MONEY: Final = "an amount like 12.50; 0 takes the limit away"
 _TOKENS: Final = "tokens of every kind; 0 takes the limit away"
 _COLUMNS: Final = (
@@ -107,7 +107,7 @@ def remove(name: Name, as_json: bool = JSON_OPTION) -> None:
 
 @app.command("go-on")
 def go_on(
-    name: Name,
+    name: Instance,
     reason: Annotated[str, typer.Option(help="Why, for the log of decisions.")] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -120,12 +120,14 @@ def go_on(
     if isinstance(answer, Pending):
         _pending(answer, as_json=as_json)
     elif not as_json:
-        show_facts([("name", answer.name), ("desired", answer.desired), ("status", answer.status)])
+        show_facts(
+            [("name", answer.name), ("desired", answer.desired), ("status", answer.health.code)]
+        )
 
 
 def _where(plane: Connection, name: str) -> tuple[str, dict[str, str]]:
     """Return the noun of the endpoints and the path for an instance, or a node by its id."""
-    if name.startswith(_NODE):
+    if name.startswith(NODE_ID):
         return "node", {"id": name}
     return "instance", {"id": resolve(plane, name)}
 
@@ -137,7 +139,7 @@ def _micro(text: str | None, option: str) -> int | None:
     try:
         amount = Decimal(text)
         micro = int(amount * MICRO)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):
         return fail(f"{option} {text!r}: want {_MONEY}", code=EXIT_USAGE)
     if not 0 <= micro <= COUNTER_MAX or micro != amount * MICRO:
         fail(f"{option} {text!r}: want {_MONEY}, with six decimals at most", code=EXIT_USAGE)
@@ -184,18 +186,14 @@ def _show(found: BudgetView, *, as_json: bool) -> None:
         say(found.note, style="yellow" if not found.counters else "dim")
 
 
-def _text(amount: int, currency: str) -> str:
-    return money_text(amount, currency) if currency else f"{count_text(amount)} tokens"
-
-
 def _alert_words(one: AlertView) -> str:
     at = one.at[:16].replace("T", " ")
-    return f"{at} {one.level} % of {_text(one.most, one.currency)} a {one.period}"
+    return f"{at} {one.level} % of {amount_text(one.most, one.currency)} a {one.period}"
 
 
 def _row(one: LimitView, cap: str) -> tuple[str, ...]:
     def text(amount: int) -> str:
-        return _text(amount, one.currency)
+        return amount_text(amount, one.currency)
 
     used = "not known" if one.spent is None else f"{one.spent * 100 // one.most} %"
     return (

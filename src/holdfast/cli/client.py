@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, Self
 
+from msgspec.structs import replace
+
 from holdfast.kernel.failure import reason
 from holdfast.kernel.secret import Secret
 from holdfast.plane.plane_key import PlaneKey
@@ -19,6 +21,7 @@ from holdfast.wire.address import Base
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.client import ApiError, parse, prepare
 from holdfast.wire.api.table import by_name
+from holdfast.wire.limits import PAGE_ITEMS_MAX
 
 __all__ = ["ApiError", "Client", "Proof", "UnprovenError", "UnreachableError"]
 
@@ -114,6 +117,22 @@ class Client:
             headers["authorization"] = f"Bearer {self._token.reveal()}"
         status, content = self._exchange(request.method, request.target, request.body, headers)
         return parse(endpoint, status, content)
+
+    def every(
+        self,
+        name: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Return every page of a list as one answer; raises as `call` does."""
+        asked = {key: value for key, value in (query or {}).items() if value}
+        asked["limit"] = str(PAGE_ITEMS_MAX)
+        whole = self.call(name, path=path, query=asked)
+        while whole.next:
+            page = self.call(name, path=path, query={**asked, "after": whole.next})
+            whole = replace(whole, items=(*whole.items, *page.items), next=page.next)
+        return whole
 
     def _exchange(
         self, method: str, target: str, body: bytes, headers: Mapping[str, str]

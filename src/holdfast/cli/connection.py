@@ -71,6 +71,19 @@ class Connection:
         except ApiError as error:
             fail_as(error)
 
+    def every(
+        self,
+        endpoint: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Return every page of a list as one answer."""
+        try:
+            return self._client.every(endpoint, path=path or {}, query=query)
+        except ApiError as error:
+            fail_as(error)
+
 
 def fail_as(error: ApiError) -> NoReturn:
     """Exit with the plane's refusal, or because no plane answered."""

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from holdfast.cli.connection import Connection, connect
-from holdfast.cli.naming import pick
+from holdfast.cli.naming import pick_node
 from holdfast.cli.output import (
     EXIT_MISSING,
     EXIT_PENDING,
@@ -40,7 +40,6 @@ from holdfast.wire.api.consent import (
     ConsentReceipt,
     ConsentRevoke,
     KeyRotate,
-    NodeConsent,
     ReceiptBundle,
     ReceiptList,
     SigningKey,
@@ -67,6 +66,7 @@ from holdfast.wire.consent import (
     Successor,
     counted,
 )
+from holdfast.wire.parsers import from_json, json_as, whole
 from holdfast.wire.times import time_text
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ Classes = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; required without a terminal.")]
 
+_DOCUMENTS: Final = msgspec.json.Decoder(SignedDocument | list[SignedDocument])
 _NODES: Final = (
     Column("node"),
     Column("name"),
@@ -127,7 +128,7 @@ def show_node(
         path = {"id": _resolve(plane, name)}
         _show(plane.call("consent.get", path=path), as_json=as_json)
         return
-    nodes = _nodes(plane)
+    nodes = _nodes(plane).items
     rows = (
         (
             one.id,
@@ -143,28 +144,14 @@ def show_node(
     show_list(nodes, _NODES, rows, empty="No node has registered.", as_json=as_json)
 
 
-def _nodes(plane: Connection) -> tuple[NodeConsent, ...]:
-    found: list[NodeConsent] = []
-    after = ""
-    while True:
-        page: ConsentList = plane.call("consent.list", query={"limit": "500", "after": after})
-        found += page.items
-        after = page.next
-        if not after:
-            return tuple(found)
+def _nodes(plane: Connection) -> ConsentList:
+    found: ConsentList = plane.every("consent.list")
+    return found
 
 
 def _resolve(plane: Connection, name: str) -> str:
-    """Return the id of a node by its id or how it begins, its name, or its instance."""
-    nodes = _nodes(plane)
-    named = [one for one in nodes if name in {one.title, one.name, one.instance}]
-    if len(named) == 1:
-        return named[0].id
-    if named:
-        ids = ", ".join(one.id for one in named[:5])
-        fail(f"{len(named)} nodes are called {name!r}", fix=f"use an id: {ids}")
-    where = "holdfast consent show"
-    return pick(name, (one.id for one in nodes), what="node", where=where)
+    """Return the id of a node that has registered, which need not have sent anything."""
+    return pick_node(name, _nodes(plane).items, where="holdfast consent show")
 
 
 def _show(found: ConsentDetail, *, as_json: bool) -> None:
@@ -235,9 +222,10 @@ def _backfill(text: str) -> int | None:
     """Return the number of days, None for `nothing` and `everything`."""
     if text in {"nothing", "everything"}:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    days = whole(text)
+    if not days:
         fail(f"--backfill {text!r}: want nothing, everything, or days", code=EXIT_USAGE)
-    return int(text)
+    return days
 
 
 @app.command()
@@ -293,7 +281,7 @@ def receipts(
         _write(export, bundle)
         say(f"{len(bundle.receipts)} receipts: holdfast consent verify {export} checks them")
         return
-    page: ReceiptList = plane.call("consent.receipts", path=path, query={"limit": "500"})
+    page: ReceiptList = plane.every("consent.receipts", path=path)
     rows = (_row(one) for one in page.items)
     show_list(page, _RECEIPTS, rows, empty="There are no receipts.", as_json=as_json)
 
@@ -442,14 +430,14 @@ def _documents(file: Path) -> tuple[tuple[SignedDocument, ...], ReceiptBundle | 
     """Return the documents of a file: an export, one document, or a list of them."""
     raw = _read(file)
     try:
-        bundle = msgspec.json.decode(raw, type=ReceiptBundle)
+        bundle = json_as(ReceiptBundle, raw)
     except msgspec.MsgspecError:
         pass
     else:
         own = () if bundle.grant is None else (bundle.grant,)
         return (*bundle.receipts, *own), bundle
     try:
-        found = msgspec.json.decode(raw, type=SignedDocument | list[SignedDocument])
+        found = from_json(_DOCUMENTS, raw)
     except msgspec.MsgspecError as error:
         fail(f"{file}: neither an export nor signed documents: {error}")
     return tuple(found) if isinstance(found, list) else (found,), None
@@ -463,7 +451,7 @@ def _signing(key: Path | None, bundle: ReceiptBundle | None, *, plane: bool) -> 
     if key is not None:
         raw = _read(key)
         try:
-            return msgspec.json.decode(raw, type=SigningKeys)
+            return json_as(SigningKeys, raw)
         except msgspec.MsgspecError:
             text = raw.decode("ascii", "replace").strip()
             return SigningKeys(keys=(SigningKey(id="", public_key=text, created_at=""),))

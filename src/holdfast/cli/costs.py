@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Final, get_args
 
 import typer
-from msgspec.structs import replace
 
-from holdfast.cli.connection import Connection, connect
+from holdfast.cli.connection import connect
 from holdfast.cli.naming import resolve_node
 from holdfast.cli.output import EXIT_USAGE, JSON_OPTION, fail, say, show_facts, show_list
 from holdfast.cli.tables import Column
 from holdfast.wire.api.costs import CostList, CostRow, CostsBy
-from holdfast.wire.limits import PAGE_ITEMS_MAX
 from holdfast.wire.money import (
     amounts_text,
     cost_notes,
@@ -58,7 +56,7 @@ def costs(
     plane = connect()
     if node:
         asked["node"] = resolve_node(plane, node)
-    found = _all(plane, {name: value for name, value in asked.items() if value})
+    found: CostList = plane.every("costs.list", query=asked)
     columns = (Column(by), *_REST)
     rows = (_row(one) for one in found.items)
     show_list(found, columns, rows, empty="Nothing was used in these days.", as_json=as_json)
@@ -79,19 +77,6 @@ def costs(
     if found.prices_trouble:
         say(f"{found.prices_trouble}; the prices before it hold", style="red")
     say(f"prices: {found.prices}", style="dim")
-
-
-def _all(plane: Connection, query: dict[str, str]) -> CostList:
-    """Return every page as one answer."""
-    whole: CostList | None = None
-    after = ""
-    while True:
-        paged = {**query, "limit": str(PAGE_ITEMS_MAX)} | ({"after": after} if after else {})
-        page: CostList = plane.call("costs.list", query=paged)
-        whole = page if whole is None else replace(whole, items=whole.items + page.items, next="")
-        after = page.next
-        if not after:
-            return whole
 
 
 def _row(one: CostRow) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import typer
 from holdfast import __version__
 from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.cli.connection import connect, plane_url, settings_or_fail
-from holdfast.cli.output import EXIT_UNREACHABLE, JSON_OPTION, say, show_json, show_table
+from holdfast.cli.output import EXIT_UNREACHABLE, JSON_OPTION, say, show, show_json, show_table
 from holdfast.cli.tables import Column
 from holdfast.kernel.failure import reason
 from holdfast.plane import log_file
@@ -27,6 +27,7 @@ from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import JOURNAL_FILE, lock_holder
 from holdfast.wire.api.plane import DoctorCheck, DoctorReport
 from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.parsers import json_as
 
 ANSWER_S: Final = 3.0
 DISK_FAIL_BYTES: Final = 200 * 1024 * 1024
@@ -51,16 +52,24 @@ def doctor(as_json: bool = JSON_OPTION) -> None:
     else:
         rows = ((c.name, c.result, c.message, c.fix) for c in report.checks)
         show_table(_COLUMNS, rows, empty="Nothing was checked.")
-        say("All is well." if report.ok else "Something needs a person.")
+        say(verdict(report))
     if not served:
         raise typer.Exit(EXIT_UNREACHABLE)
     if not report.ok:
         raise typer.Exit(1)
 
 
+def verdict(report: DoctorReport) -> str:
+    """Return the result of all checks in a sentence; all is well only if each of them is."""
+    wrong = sum(check.result != "ok" for check in report.checks)
+    if not report.ok:
+        return "Something needs a person."
+    return "All is well." if not wrong else f"It works, and {wrong} of these need a look."
+
+
 def version() -> None:
     """Print the version."""
-    print(__version__)
+    show(__version__)
 
 
 def examine(settings: Settings) -> DoctorReport:
@@ -171,7 +180,7 @@ def _log(home: Path) -> DoctorCheck:
     """Return the last error that the plane logged; lines that are not JSON are from a crash."""
     for text in reversed(log_file.tail(home, LOG_LINES)):
         try:
-            line = msgspec.json.decode(text, type=_Line)
+            line = json_as(_Line, text)
         except msgspec.MsgspecError:
             if text.strip():
                 return _noted(f"the log ends with: {text.strip()}", home)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
-import msgspec
 import typer
 from msgspec import structs
 
-from holdfast.cli import maintenance
+from holdfast.cli import history, maintenance
 from holdfast.cli.arguments import parse_pairs, read_secrets
 from holdfast.cli.connection import Connection, connect
-from holdfast.cli.naming import resolve
+from holdfast.cli.naming import Name, resolve
 from holdfast.cli.output import (
+    EXIT_FAILED,
     EXIT_PENDING,
+    EXIT_USAGE,
     JSON_OPTION,
     ago,
     fail,
-    plain,
     progress,
     say,
     short_ids,
     show_facts,
     show_json,
-    show_list,
     show_table,
 )
 from holdfast.cli.output import show as show_line
@@ -36,16 +33,19 @@ from holdfast.wire.api.instances import (
     Climb,
     InstanceCreate,
     InstanceDestroy,
+    InstanceList,
     InstanceOrder,
     InstancePatch,
     InstanceRotation,
     InstanceView,
-    LogLine,
     RecoveryView,
+    Status,
 )
 from holdfast.wire.api.operations import Pending
+from holdfast.wire.api.upgrades import NOT_KEPT, InstanceUpgrade, UpgradePreview
 from holdfast.wire.confinement import CONFINEMENT_WORDS
-from holdfast.wire.limits import ROTATION_OVERLAP_S
+from holdfast.wire.health import HEALTHS, WORKING, Health, HealthCode
+from holdfast.wire.limits import MEMORY_MB_MIN, ROTATION_OVERLAP_S
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
 ladder = typer.Typer(no_args_is_help=True, help="The recovery of an agent that will not stay up.")
@@ -54,12 +54,23 @@ app.add_typer(maintenance.config_app, name="config")
 app.add_typer(maintenance.files_app, name="files")
 app.command()(maintenance.doctor)
 app.command()(maintenance.retry)
+app.command()(history.incidents)
+app.command()(history.logs)
+app.command()(history.timeline)
 
-Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 Wait = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", help="Wait until it is done, at most so long.")
 ]
 Reason = Annotated[str, typer.Option(help="Why, for the log of decisions.")]
+Cpus = Annotated[
+    int | None, typer.Option(min=1, help="CPUs of its machine, where its cloud has sizes.")
+]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        min=MEMORY_MB_MIN, metavar="MIB", help="Memory of its machine, where its cloud has sizes."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name as confirmation.")]
 
 app.command()(channels)
@@ -75,38 +86,29 @@ _COLUMNS: Final = (
     Column("contact", drop=2),
     Column("attention", drop=1, least=16),
 )
-_TIMELINE: Final = (
-    Column("when"),
-    Column("kind"),
-    Column("what"),
-    Column("outcome", drop=4),
-    Column("rule", drop=3),
-    Column("id", drop=1),
-    Column("reason", drop=2, least=20),
-)
+_HOPELESS: Final[frozenset[HealthCode]] = frozenset({"parked", "blocked", "damaged"})
+"""Statuses that end by no waiting."""
+
 _POLL_S: Final = 0.2
-_FOLLOW_S: Final = 1.0
 
 
 @app.command("list")
 def list_(
-    status: Annotated[str, typer.Option(help="Only these statuses, comma-separated.")] = "",
+    status: Annotated[
+        str, typer.Option(help="Only these statuses, comma-separated: crashing, parked, ready …")
+    ] = "",
     agent: Annotated[str, typer.Option(help="Only this agent.")] = "",
     text: Annotated[str, typer.Option(help="Only where name or id contains this.")] = "",
-    sort: Annotated[str, typer.Option(help="name, status, restarts, contact, load …")] = "name",
+    sort: Annotated[
+        str, typer.Option(help="health (what hurts first), name, restarts, contact, load …")
+    ] = "health",
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List instances."""
     plane = connect()
-    query = {"status": status, "agent": agent, "text": text, "sort": sort, "limit": "500"}
-    items: list[InstanceView] = []
-    after = ""
-    while True:
-        page = plane.call("instance.list", query={**query, "after": after})
-        items += page.items
-        after = page.next
-        if not after:
-            break
+    query = {**_status_query(status), "agent": agent, "text": text, "sort": sort}
+    found: InstanceList = plane.every("instance.list", query=query)
+    items = found.items
     if as_json:
         show_json(items)
         return
@@ -117,20 +119,56 @@ def list_(
             item.name,
             item.agent,
             item.desired,
-            item.status,
+            item.health.code,
             str(item.restarts),
             ago(item.last_contact_at),
-            item.attention or item.error or item.budget,
+            health_words(item) or item.attention or item.error or item.budget,
         )
         for item in items
     )
-    show_table(_COLUMNS, rows, empty="No instances. Make one: holdfast instance create NAME")
+    show_table(_COLUMNS, rows, empty=_nothing(found))
+    if items:
+        counted = ((many, code) for code, many in found.health_counts.items() if many)
+        say("; ".join(f"{many} {code}" for many, code in counted))
+
+
+def _status_query(given: str) -> dict[str, str]:
+    """Return the filter for words of `--status`: the one status, or the machine's where it fits."""
+    words = [word for word in given.split(",") if word]
+    is_machine = any(word not in HEALTHS for word in words) and all(
+        word in get_args(Status) for word in words
+    )
+    known = HEALTHS.keys() | set(get_args(Status))
+    if unknown := [word for word in words if word not in known]:
+        fix = f"use {', '.join(HEALTHS)}"
+        fail(f"--status: there is no {unknown[0]!r}", fix=fix, code=EXIT_USAGE)
+    return {"status" if is_machine else "health": ",".join(words)}
+
+
+def _nothing(found: InstanceList) -> str:
+    """Return why a list is empty."""
+    everything = sum(found.health_counts.values())
+    if everything:
+        return f"None of {everything} matches."
+    return "No instances. Make one: holdfast instance create NAME"
+
+
+def health_words(view: InstanceView) -> str:
+    """Return what is so in a line; nothing for one that is as it should be."""
+    found = view.health
+    if found.code in {"ready", "stopped"}:
+        return ""
+    text = f"{found.text} ({found.phase})" if found.phase else found.text
+    return f"{text}; next try {ago(found.next_try)}" if found.next_try else text
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Its name, unique in the account.")],
     agent: Annotated[str, typer.Option(help="What it runs; see holdfast agents list.")] = "demo",
+    version: Annotated[
+        str, typer.Option(help="The version of its agent that it keeps; else the default one.")
+    ] = "",
     env: Annotated[
         list[str] | None, typer.Option("--env", help="NAME=VALUE, a plain variable; repeatable.")
     ] = None,
@@ -138,6 +176,10 @@ def create(
         list[str] | None,
         typer.Option(help="NAME=- reads a secret from standard input; NAME=@FILE from a file."),
     ] = None,
+    cloud: Annotated[str, typer.Option(help="Where it runs; else where new ones do.")] = "",
+    region: Annotated[str, typer.Option(help="The region of that cloud.")] = "",
+    cpus: Cpus = None,
+    memory: Memory = None,
     account: Annotated[str, typer.Option(help="The owning account; operators only.")] = "",
     stopped: Annotated[bool, typer.Option("--stopped", help="Do not start it yet.")] = False,
     wait: Wait = 0,
@@ -147,6 +189,11 @@ def create(
     body = InstanceCreate(
         name=name,
         agent=agent,
+        version=version,
+        cloud=cloud,
+        region=region,
+        cpus=cpus,
+        memory_mb=memory,
         desired="stopped" if stopped else "running",
         account=account,
         env=parse_pairs(env or (), option="--env"),
@@ -154,7 +201,7 @@ def create(
     )
     plane = connect()
     answer = plane.call("instance.create", body=body)
-    _report(plane, answer, wait_s=wait, until="running" if not stopped else "", as_json=as_json)
+    _report(plane, answer, wait_s=wait, until="ready" if not stopped else None, as_json=as_json)
 
 
 @app.command()
@@ -177,7 +224,7 @@ def show(name: Name, as_json: bool = JSON_OPTION) -> None:
 @app.command()
 def start(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
     """Start an instance."""
-    _order("instance.start", name, wait_s=wait, until="running", as_json=as_json)
+    _order("instance.start", name, wait_s=wait, until="ready", as_json=as_json)
 
 
 @app.command()
@@ -189,7 +236,55 @@ def stop(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
 @app.command()
 def restart(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
     """Restart its machine, applying changed variables."""
-    _order("instance.restart", name, wait_s=wait, until="running", as_json=as_json)
+    _order("instance.restart", name, wait_s=wait, until="ready", as_json=as_json)
+
+
+@app.command()
+def upgrade(
+    name: Name,
+    version: Annotated[
+        str, typer.Option(help="Which one, as holdfast agents list shows it; else the default one.")
+    ] = "",
+    restore: Annotated[
+        bool,
+        typer.Option(
+            "--restore",
+            help="To an older one, with its own state; the present is set aside.",
+        ),
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Say what it would change, and change nothing.")
+    ] = False,
+    reason: Reason = "",
+    wait: Wait = 0,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Change the version of its agent; what fails goes back to version and state of before."""
+    plane = connect()
+    if preview:
+        query = {"version": version} if version else {}
+        path = {"id": resolve(plane, name)}
+        found = plane.call("instance.upgrade-preview", path=path, query=query)
+        _show_preview(found, as_json=as_json)
+        return
+    body = InstanceUpgrade(version=version, restore=restore, reason=reason)
+    answer = plane.call("instance.upgrade", path={"id": resolve(plane, name)}, body=body)
+    _report(plane, answer, wait_s=wait, until="ready", as_json=as_json)
+
+
+def _show_preview(found: UpgradePreview, *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    if found.outcome == "changes":
+        show_line(f"from {found.before} to {found.after}, and nothing is changed yet:")
+        for number, step in enumerate(found.steps, start=1):
+            show_line(f"  {number}. {step}")
+        show_line(f"{found.back}." + (" It wants --restore." if found.restore else ""))
+    else:
+        show_line(f"nothing would change: {found.reason}")
+    if found.versions:
+        show_line(f"versions it could have: {', '.join(found.versions)}")
 
 
 @app.command("rotate-secrets")
@@ -208,19 +303,19 @@ def rotate_secrets(
         path={"id": resolve(plane, name)},
         body=InstanceRotation(overlap_s=overlap_s, key=key),
     )
-    _report(plane, answer, wait_s=0, until="running", as_json=as_json)
+    _report(plane, answer, wait_s=0, until="ready", as_json=as_json)
 
 
 @ladder.command("stop")
 def stop_ladder(name: Name, reason: Reason = "", as_json: bool = JSON_OPTION) -> None:
     """Stop the recovery of its agent where it is; restarts go on."""
-    _order("instance.ladder-stop", name, wait_s=0, until="", as_json=as_json, reason=reason)
+    _order("instance.ladder-stop", name, wait_s=0, until=None, as_json=as_json, reason=reason)
 
 
 @ladder.command("retry")
 def retry_ladder(name: Name, reason: Reason = "", as_json: bool = JSON_OPTION) -> None:
     """Let the recovery of its agent begin anew, at once."""
-    _order("instance.ladder-retry", name, wait_s=0, until="", as_json=as_json, reason=reason)
+    _order("instance.ladder-retry", name, wait_s=0, until=None, as_json=as_json, reason=reason)
 
 
 @app.command()
@@ -245,9 +340,14 @@ def set_(
     env: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE")] = None,
     secret: Annotated[list[str] | None, typer.Option(help="NAME=- or NAME=@FILE")] = None,
     unset: Annotated[list[str] | None, typer.Option(help="NAME, to be removed")] = None,
+    version: Annotated[
+        str, typer.Option(help="Another version of its agent; see holdfast agents list.")
+    ] = "",
+    cpus: Cpus = None,
+    memory: Memory = None,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Change its variables and secrets; they reach the agent with its next start."""
+    """Change its variables, secrets, version or size; they apply with its next start."""
     gone = dict.fromkeys(unset or ())
     plane = connect()
     detail = plane.call("instance.get", path={"id": resolve(plane, name)})
@@ -261,63 +361,12 @@ def set_(
             **read_secrets(secret or ()),
             **{key: None for key in gone if key in secret_names},
         },
+        version=version,
+        cpus=cpus,
+        memory_mb=memory,
     )
     answer = plane.call("instance.patch", path={"id": detail.instance.id}, body=body)
-    _report(plane, answer, wait_s=0, until="", as_json=as_json)
-
-
-@app.command()
-def logs(
-    name: Name,
-    lines: Annotated[int, typer.Option(min=1, max=1000, help="How many lines.")] = 100,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    as_json: bool = JSON_OPTION,
-) -> None:
-    """Print the last lines of its agent and controller."""
-    plane = connect()
-    path = {"id": resolve(plane, name)}
-    seen: list[LogLine] = []
-    while True:
-        tail = plane.call("instance.logs", path=path, query={"lines": str(lines)})
-        new = fresh_lines(seen, tail.lines)
-        seen = list(tail.lines)
-        if as_json and not follow:
-            show_json(tail)
-        for line in new if follow or not as_json else ():
-            text = msgspec.json.encode(line).decode() if as_json else plain(line.text)
-            sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-        if not follow:
-            if tail.note and not as_json:
-                say(tail.note)
-            return
-        time.sleep(_FOLLOW_S)
-
-
-def fresh_lines(seen: Sequence[LogLine], now: Sequence[LogLine]) -> Sequence[LogLine]:
-    """Return the lines of a tail that are new since the one before: those after their overlap."""
-    for overlap in range(min(len(seen), len(now)), 0, -1):
-        if list(seen[-overlap:]) == list(now[:overlap]):
-            return now[overlap:]
-    return now
-
-
-@app.command()
-def timeline(
-    name: Name,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many entries.")] = 40,
-    as_json: bool = JSON_OPTION,
-) -> None:
-    """Show what happened, what was decided and the outcomes, newest first."""
-    plane = connect()
-    path = {"id": resolve(plane, name)}
-    answer = plane.call("instance.timeline", path=path, query={"limit": str(limit)})
-    short = short_ids(e.id for e in answer.entries)
-    rows = (
-        (ago(e.at), e.kind, e.name, e.outcome, e.rule, short[e.id], e.reason)
-        for e in answer.entries
-    )
-    show_list(answer, _TIMELINE, rows, empty="Nothing yet.", as_json=as_json)
+    _report(plane, answer, wait_s=0, until=None, as_json=as_json)
 
 
 @app.command("why")
@@ -340,7 +389,13 @@ def why(name: Name, as_json: bool = JSON_OPTION) -> None:
 
 
 def _order(
-    endpoint: str, name: str, *, wait_s: float, until: str, as_json: bool, reason: str = ""
+    endpoint: str,
+    name: str,
+    *,
+    wait_s: float,
+    until: HealthCode | None,
+    as_json: bool,
+    reason: str = "",
 ) -> None:
     """Send one order and report its outcome."""
     plane = connect()
@@ -354,7 +409,7 @@ def _report(
     answer: InstanceView | Pending,
     *,
     wait_s: float,
-    until: str,
+    until: HealthCode | None,
     as_json: bool,
 ) -> None:
     """Print the instance, after waiting until it has the requested status."""
@@ -369,22 +424,49 @@ def _report(
         show_json(view)
     else:
         _show(view)
-    if wait_s and until and view.status != until:
-        fail(f"still {view.status} after {wait_s:g} s", fix=f"holdfast instance why {view.name}",
-             code=EXIT_PENDING)  # fmt: skip
+    if wait_s and until and not is_there(view, until):
+        is_over = view.health.code in _HOPELESS
+        text = f"it is {view.health.code}, and will not be {until} by itself: {view.health.text}"
+        if not is_over:
+            text = f"still {view.health.code} after {wait_s:g} s: {view.health.text}"
+        fail(text, fix=f"holdfast instance why {view.name}",
+             code=EXIT_FAILED if is_over else EXIT_PENDING)  # fmt: skip
+    if wait_s and view.upgrade is not None and view.upgrade.step in NOT_KEPT:
+        fail(f"it is {until}, and was not changed to {view.upgrade.after}: {view.upgrade.reason}")
 
 
-def wait_for(plane: Connection, view: InstanceView, *, until: str, wait_s: float) -> InstanceView:
-    """Return the instance once it has a status, or as it is at the timeout."""
+def wait_for(
+    plane: Connection, view: InstanceView, *, until: HealthCode, wait_s: float
+) -> InstanceView:
+    """Return the instance once it has this status, or as it is at the timeout.
+
+    An agent that is `recovering` is ready too. What needs a person is not waited for.
+    """
     ends = time.monotonic() + wait_s
-    with progress(f"{view.name}: {view.status}, waiting for {until}") as line:
-        while view.status != until and time.monotonic() < ends:
+    with progress(_waiting(view, until)) as line:
+        while not is_there(view, until) and view.health.code not in _HOPELESS:
+            if time.monotonic() >= ends:
+                break
             time.sleep(_POLL_S)
             if (found := _look(plane, view.id)) is None:
-                return structs.replace(view, desired="destroyed", status="destroyed")
+                gone = Health(code="destroyed", text=HEALTHS["destroyed"].text)
+                return structs.replace(view, desired="destroyed", status="destroyed", health=gone)
+            if found.health != view.health:
+                line.update(_waiting(found, until))
             view = found
-            line.update(f"{view.name}: {view.status}, waiting for {until}")
     return view
+
+
+def _waiting(view: InstanceView, until: HealthCode) -> str:
+    """Return the line shown during a wait: the status, with its phase."""
+    now = f"{view.health.code}: {health_words(view)}".removesuffix(": ")
+    return f"{view.name} is {now}; waiting for {until}"
+
+
+def is_there(view: InstanceView, until: HealthCode) -> bool:
+    """Return whether an instance has the status that is waited for."""
+    code = view.health.code
+    return code == until or (until == "ready" and code in WORKING)
 
 
 def _look(plane: Connection, instance_id: str) -> InstanceView | None:
@@ -402,17 +484,32 @@ def _show(view: InstanceView) -> None:
             ("account", view.account),
             ("agent", f"{view.agent} {view.agent_version}".strip()),
             ("desired", view.desired),
-            ("status", view.status),
+            ("status", view.health.code),
+            ("that is", health_words(view) or HEALTHS[view.health.code].text),
+            ("since", ago(view.health.since) if view.health.since else ""),
+            ("to do", view.health.fix),
+            ("machine is", view.status),
             ("restarts", str(view.restarts)),
             ("last contact", ago(view.last_contact_at)),
             ("machine", view.machine_id),
             ("confinement", _confinement(view)),
-            ("attention", view.attention),
+            ("attention", "" if view.health.text in view.attention else view.attention),
+            ("version", _upgrade_words(view)),
             ("budget", view.budget),
             ("error", view.error),
             *_recovery_facts(view.recovery),
         ]
     )
+
+
+def _upgrade_words(view: InstanceView) -> str:
+    """Return what became of the last order for another version of its agent."""
+    last = view.upgrade
+    if last is None:
+        return ""
+    step = last.step.replace("_", " ") or "with its next start"
+    reason = f" ({last.reason})" if last.reason else ""
+    return f"from {last.before} to {last.after}: {step}{reason}"
 
 
 def _confinement(view: InstanceView) -> str:

@@ -6,15 +6,19 @@ accepted but not done when the waiting ended, 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 
-from holdfast.kernel.failure import install, outline
+from holdfast.cli.process import is_text, name_user, open_streams
+from holdfast.kernel.failure import install, outline, reason
 
 COMMANDS: Final = {
     "up": "holdfast.cli.up:up",
@@ -25,23 +29,34 @@ COMMANDS: Final = {
     "doctor": "holdfast.cli.doctor:doctor",
     "version": "holdfast.cli.doctor:version",
     "costs": "holdfast.cli.costs:costs",
+    "charts": "holdfast.cli.charts:charts",
+    "sling": "holdfast.cli.bead:sling",
 }
 NOUNS: Final = {
     "instance": "holdfast.cli.instance:app",
+    "bulk": "holdfast.cli.bulk:app",
     "budget": "holdfast.cli.budget:app",
     "pairing": "holdfast.cli.pairing:app",
     "consent": "holdfast.cli.consent:app",
+    "town": "holdfast.cli.town:app",
+    "rig": "holdfast.cli.rig:app",
+    "bead": "holdfast.cli.bead:app",
+    "convoy": "holdfast.cli.convoy:app",
     "observer": "holdfast.cli.observer:app",
     "nodes": "holdfast.cli.nodes:app",
     "agents": "holdfast.cli.agents:app",
+    "image": "holdfast.cli.image:app",
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",
     "operation": "holdfast.cli.quarantine:operations",
     "account": "holdfast.cli.accounts:app",
+    "person": "holdfast.cli.people:app",
     "token": "holdfast.cli.tokens:app",
+    "audit": "holdfast.cli.audit:app",
     "backup": "holdfast.cli.backup:app",
     "keys": "holdfast.cli.keys:app",
     "brain": "holdfast.cli.brain:app",
+    "lesson": "holdfast.cli.lessons:app",
     "brain-key": "holdfast.cli.brain_keys:app",
 }
 HELP: Final = """Run fleets of always-on agents: one machine each, supervised, explained.
@@ -49,6 +64,13 @@ HELP: Final = """Run fleets of always-on agents: one machine each, supervised, e
 Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no plane answers, 4 no such
 thing, 5 accepted but not done when the waiting ended, 130 interrupted.
 """
+
+
+def _version(asked: bool) -> None:
+    """Print the version where that is asked for, and end."""
+    if asked:
+        _load(COMMANDS["version"])()
+        raise typer.Exit
 
 
 def make_app(only: str = "") -> typer.Typer:
@@ -71,23 +93,69 @@ def make_app(only: str = "") -> typer.Typer:
     return app
 
 
+@cache
+def _command(only: str) -> Any:
+    """Return what runs a command line; a process that runs many, as tests do, makes it once."""
+    return typer.main.get_command(make_app(only))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     words = list(sys.argv[1:] if argv is None else argv)
+    open_streams()
+    name_user()
     install(sys.stderr.write, threading)
+    for number, word in enumerate(words, 1):
+        if not is_text(word):
+            _end(f"argument {number} is not UTF-8", "type it in a terminal that uses UTF-8", 2)
+    first = words[0] if words else ""
     try:
-        make_app(words[0] if words else "")(words, prog_name="holdfast")
+        _command(first if first in COMMANDS or first in NOUNS else "")(words, prog_name="holdfast")
     except Exception as error:  # noqa: BLE001  prints types and places, never a secret
-        sys.stderr.write(f"error: a fault of holdfast's own: {outline(error)}\n")
-        sys.stderr.write("  fix: report it with the lines above; no value is in them\n")
-        sys.exit(1)
+        _end_unwritten()
+        told = f"a fault of holdfast's own: {outline(error)}"
+        _end(told, "report it with the lines above; no value is in them", 1)
     finally:
         connection = sys.modules.get("holdfast.cli.connection")
         if connection is not None:
             connection.close_all()
+        _end_unwritten()
 
 
-def _nothing() -> None:
+def _end_unwritten() -> None:
+    """End with an error when the output cannot be written, such as on a full disk."""
+    _flush(sys.stderr)
+    if error := _flush(sys.stdout):
+        _end(f"the output cannot be written: {reason(error)}", "make room, or write elsewhere", 1)
+
+
+def _flush(stream: TextIO) -> OSError | None:
+    """Write what is buffered; drop what cannot be, and return why.
+
+    It would fail again when the interpreter ends, which then ends with 120.
+    """
+    try:
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+def _end(message: str, fix: str, code: int) -> NoReturn:
+    """Exit with an error, also where not even that can be written."""
+    with suppress(OSError):
+        sys.stderr.write(f"error: {message}\n  fix: {fix}\n")
+    _flush(sys.stderr)
+    sys.exit(code)
+
+
+def _nothing(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
     """Do nothing before a command."""
 
 

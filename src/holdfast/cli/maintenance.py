@@ -24,6 +24,7 @@ from holdfast.cli.output import (
     show,
     show_json,
     show_list,
+    write,
 )
 from holdfast.cli.tables import Column
 from holdfast.wire.api.endpoint import Empty
@@ -36,6 +37,7 @@ from holdfast.wire.api.maintenance import (
     DoctorStart,
     FileWrite,
 )
+from holdfast.wire.parsers import json_as
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at and change its configuration.")
 files_app = typer.Typer(no_args_is_help=True, help="Look at and write files in its state folder.")
@@ -163,9 +165,9 @@ def read_file(
     if as_json:
         show_json(found)
     elif sys.stdout.isatty():
-        sys.stdout.write(plain(found.content))
+        write(plain(found.content))
     else:
-        sys.stdout.write(found.content)
+        write(found.content)
 
 
 @files_app.command("put")
@@ -218,7 +220,7 @@ def _follow(plane: Connection, where: dict[str, str], *, quiet: bool) -> DoctorR
         run: DoctorRun = plane.call("doctor.run", path=where, query={"after": str(position)})
         position = run.next
         if run.output and not quiet:
-            sys.stdout.write(plain(run.output))
+            write(plain(run.output))
             sys.stdout.flush()
         if run.status != "running":
             return run
@@ -259,7 +261,7 @@ def _given(text: str) -> str:
 def _object(text: str) -> dict[str, Any]:
     """Return the JSON object in a text; exit with an error if it is invalid."""
     try:
-        found = msgspec.json.decode(text)
+        found = json_as(object, text)
     except msgspec.DecodeError as error:
         fail(f"This is not JSON: {error}", code=EXIT_USAGE)
     if not isinstance(found, dict):

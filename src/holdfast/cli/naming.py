@@ -5,22 +5,29 @@ A prefix is accepted only while it is unambiguous; otherwise it is refused with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final
 from uuid import UUID
+
+import typer
 
 from holdfast.cli.connection import Connection
 from holdfast.cli.output import EXIT_MISSING, fail
+from holdfast.wire.api.consent import NodeConsent
 from holdfast.wire.api.content import NodeList, NodeView
 from holdfast.wire.api.instances import InstanceList
+
+Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
+"""An instance, as a person names it."""
 
 SHORTEST: Final = 4
 """Minimum characters of a prefix."""
 _NAMED_MAX: Final = 5
-_NODES: Final = "holdfast nodes list"
+NODE_ID: Final = "nd_"
+"""How ids of nodes begin."""
 
 
-def pick(given: str, known: Iterable[str], *, what: str, where: str) -> str:
+def pick(given: str, known: Iterable[str], *, what: str, where: str, by: str = "id") -> str:
     """Return the one id that `given` is or begins; exit with an error if there is none."""
     ids = list(known)
     if given in ids:
@@ -33,7 +40,7 @@ def pick(given: str, known: Iterable[str], *, what: str, where: str) -> str:
             f"{given!r} could be any of {', '.join(fits[:_NAMED_MAX])}", fix="give more of the id"
         )
     fix = f"{where} shows what there is"
-    return fail(f"no {what} has the id {given!r}", fix=fix, code=EXIT_MISSING)
+    return fail(f"no {what} has the {by} {given!r}", fix=fix, code=EXIT_MISSING)
 
 
 def resolve(plane: Connection, name: str, *, gone: bool = False) -> str:
@@ -64,30 +71,27 @@ def resolve(plane: Connection, name: str, *, gone: bool = False) -> str:
     return fail(f"no instance has the id or name {name!r}", fix=hint, code=EXIT_MISSING)
 
 
-def observed_nodes(plane: Connection, query: dict[str, str]) -> tuple[NodeView, ...]:
-    """Return every node that a query asks for."""
-    found: list[NodeView] = []
-    after = ""
-    while True:
-        paged = {**query, "limit": "500"} | ({"after": after} if after else {})
-        page: NodeList = plane.call("content.nodes", query=paged)
-        found += page.items
-        after = page.next
-        if not after:
-            return tuple(found)
-
-
 def resolve_node(plane: Connection, name: str) -> str:
     """Return the id of a node by its id or how it begins, its name, or its instance's."""
-    named: NodeList = plane.call("content.nodes", query={"name": name, "limit": "6"})
-    if len(named.items) == 1:
-        return named.items[0].id
-    if named.items:
-        ids = ", ".join(one.id for one in named.items)
+    found: NodeList = plane.call(
+        "content.nodes", query={"name": name, "limit": str(_NAMED_MAX + 1)}
+    )
+    if not found.items and name.startswith(NODE_ID):
+        found = plane.every("content.nodes")
+    return pick_node(name, found.items, where="holdfast nodes list")
+
+
+def pick_node(name: str, known: Sequence[NodeView | NodeConsent], *, where: str) -> str:
+    """Return the id of the one node of this id, name or instance, or whose id begins so."""
+    if any(one.id == name for one in known):
+        return name
+    named = [one.id for one in known if name in {one.title, one.name, one.instance}]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(named[:_NAMED_MAX])
         fail(f"more than one node is called {name!r}", fix=f"use an id: {ids}")
-    if name.startswith("nd_"):
-        return pick(name, (one.id for one in observed_nodes(plane, {})), what="node", where=_NODES)
-    return fail(f"no node is called {name!r}", fix=f"{_NODES} shows them", code=EXIT_MISSING)
+    return pick(name, (one.id for one in known), what="node", where=where, by="id or name")
 
 
 def _is_id(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, get_args
 import typer
 
 from holdfast.cli.connection import Connection, connect
-from holdfast.cli.naming import observed_nodes, resolve_node
+from holdfast.cli.naming import resolve_node
 from holdfast.cli.output import (
     EXIT_USAGE,
     JSON_OPTION,
@@ -32,6 +32,7 @@ from holdfast.wire.api.content import (
     MemoryList,
     MemoryVersions,
     NodeDetail,
+    NodeList,
     NodeView,
     SenderChoice,
     SessionList,
@@ -44,6 +45,12 @@ app = typer.Typer(no_args_is_help=True, help="What agents did: sessions, logs, m
 
 Name = Annotated[str, typer.Argument(help="The node: its id or name, or its instance's.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="So many, the newest.")]
+Rows = Annotated[
+    int,
+    typer.Option(
+        "--limit", "-n", min=1, max=500, help="So many: the newest sessions, the first events."
+    ),
+]
 After = Annotated[str, typer.Option(help="Where the page before ended, as it says.")]
 
 _TWO: Final = "two programs send for it"
@@ -71,7 +78,8 @@ def list_nodes(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List observed nodes with their contact."""
-    found = observed_nodes(connect(), {"account": account} if account else {})
+    nodes: NodeList = connect().every("content.nodes", query={"account": account})
+    found = nodes.items
     rows = (
         (
             one.id, one.title or one.name, _contact(one), ", ".join(one.classes) or "nothing",
@@ -193,7 +201,7 @@ def memory(
     if file:
         _show_file(plane, path, file, as_json=as_json)
         return
-    found: MemoryList = plane.call("content.memory", path=path, query={"limit": "500"})
+    found: MemoryList = plane.every("content.memory", path=path)
     columns = (Column("file"), Column("versions"), Column("bytes"), Column("last change"))
     rows = (
         (one.path, str(one.versions), f"{one.bytes:,}", ago(one.last_at))
@@ -224,7 +232,7 @@ def cron(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Show a node's cron jobs with their next and last run and its result."""
     plane = connect()
     path = {"id": resolve_node(plane, name)}
-    found: CronList = plane.call("content.cron", path=path, query={"limit": "500"})
+    found: CronList = plane.every("content.cron", path=path)
     columns = (
         Column("job"), Column("schedule", drop=1), Column("next run"), Column("last run"),
         Column("result"), Column("took", drop=2),
@@ -249,7 +257,7 @@ def cron(name: Name, as_json: bool = JSON_OPTION) -> None:
 def sessions(
     name: Name,
     session: Annotated[str, typer.Argument(help="Only this one, event by event.")] = "",
-    limit: Limit = 100,
+    limit: Rows = 100,
     after: After = "",
     as_json: bool = JSON_OPTION,
 ) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn, Protocol, TextIO
 
@@ -19,6 +19,8 @@ import msgspec
 import typer
 
 from holdfast.cli.tables import Column, lay_out
+from holdfast.kernel.failure import reason
+from holdfast.wire.health import HEALTHS
 from holdfast.wire.salvage import damages, first_damages
 from holdfast.wire.times import parse_time
 
@@ -48,13 +50,11 @@ _STYLES: Final = {
     "dim": "2",
     "bold": "1",
 }
-_COLOURS: Final = {
+_TONES: Final = {"ok": "green", "busy": "cyan", "off": "dim", "warn": "yellow", "bad": "red"}
+_COLOURS: Final[dict[str, str]] = {
+    **{str(code): _TONES[meaning.tone] for code, meaning in HEALTHS.items()},
     "running": "green",
-    "starting": "yellow",
-    "restarting": "yellow",
-    "stopped": "dim",
     "provisioned": "cyan",
-    "destroying": "red",
     "ok": "green",
     "warning": "yellow",
     "failed": "red",
@@ -81,28 +81,46 @@ def plain(text: str) -> str:
     return text.translate(_UNSEEN)
 
 
+def write(text: str) -> None:
+    """Print a part of the result as it is; exit with an error where that cannot be written."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise  # the reader has seen enough, which ends the command in silence
+    except OSError as error:
+        why = f"the output cannot be written: {reason(error)}"
+        fail(why, fix="make room, or write elsewhere")
+
+
 def fail(message: str, *, fix: str = "", code: int = EXIT_FAILED) -> NoReturn:
     """Print the error and its remedy, and exit with a code."""
-    sys.stdout.flush()
-    sys.stderr.write(f"{styled('error:', 'red', sys.stderr)} {plain(message)}\n")
+    with suppress(OSError):
+        sys.stdout.flush()
+    _tell(f"{styled('error:', 'red', sys.stderr)} {plain(message)}\n")
     if fix:
-        sys.stderr.write(f"{styled('  fix:', 'bold', sys.stderr)} {plain(fix)}\n")
+        _tell(f"{styled('  fix:', 'bold', sys.stderr)} {plain(fix)}\n")
     raise typer.Exit(code)
+
+
+def _tell(text: str) -> None:
+    """Write to standard error; what nobody can be told must not change how the command ends."""
+    with suppress(OSError):
+        sys.stderr.write(text)
 
 
 def say(message: str, *, style: str = "") -> None:
     """Print a message about the run."""
-    sys.stderr.write(styled(plain(message), style, sys.stderr) + "\n")
+    _tell(styled(plain(message), style, sys.stderr) + "\n")
 
 
 def show(message: str, *, style: str = "") -> None:
     """Print a line of the result."""
-    sys.stdout.write(styled(plain(message), style, sys.stdout) + "\n")
+    write(styled(plain(message), style, sys.stdout) + "\n")
 
 
 def show_json(value: Any) -> None:
     """Print an answer as indented JSON."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def show_table(
@@ -114,7 +132,7 @@ def show_table(
         say(empty)
         return
     for line in lay_out(columns, listed, width=_width() - len(indent), paint=_painted):
-        sys.stdout.write(f"{indent}{line}\n")
+        write(f"{indent}{line}\n")
 
 
 def show_list(
@@ -140,7 +158,7 @@ def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     widest = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
         label = styled(name.ljust(widest), "dim", sys.stdout)
-        sys.stdout.write(f"{label}  {_painted(value, value)}\n")
+        write(f"{label}  {_painted(value, value)}\n")
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:

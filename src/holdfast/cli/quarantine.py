@@ -21,6 +21,7 @@ from holdfast.cli.output import (
 )
 from holdfast.cli.tables import Column
 from holdfast.wire.api.operations import QuarantineOrder
+from holdfast.wire.limits import PAGE_ITEMS_MAX
 
 _EVENT_CHARS: Final = 24
 """Length of an event's id; a shorter text is a prefix."""
@@ -37,8 +38,8 @@ _OPERATIONS: Final = (
     Column("what"),
     Column("outcome"),
     Column("done"),
-    Column("actor", drop=2),
-    Column("by", drop=1, least=12),
+    Column("actor", drop=1, least=14),
+    Column("by", drop=2, least=12),
 )
 _STEPS: Final = (
     Column("step"),
@@ -58,7 +59,7 @@ Why = Annotated[str, typer.Option("--reason", help="Goes into the log.")]
 @app.command("list")
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List events in quarantine."""
-    answer = connect().call("quarantine.list", query={"limit": "500"})
+    answer = connect().every("quarantine.list")
     short = short_ids(q.event for q in answer.items)
     rows = ((short[q.event], q.name, ago(q.at), q.actor, q.error) for q in answer.items)
     show_list(answer, _QUARANTINE, rows, empty="Nothing in quarantine.", as_json=as_json)
@@ -93,7 +94,7 @@ def list_operations(
             o.name,
             o.outcome,
             "yes" if o.done else "no",
-            o.actor,
+            o.actor_name or o.actor,
             o.by,
         )
         for o in answer.items
@@ -128,7 +129,7 @@ def _decide(verb: str, event: str, reason: str, *, as_json: bool) -> None:
     body = QuarantineOrder(reason=reason)
     plane = connect()
     if len(event) < _EVENT_CHARS:
-        listed = [q.event for q in plane.call("quarantine.list", query={"limit": "500"}).items]
+        listed = [q.event for q in plane.every("quarantine.list").items]
         event = pick(event, listed, what="event in quarantine", where="holdfast quarantine list")
     answer = plane.call(f"quarantine.{verb}", path={"event": event}, body=body)
     if as_json:
@@ -141,5 +142,8 @@ def _operation(plane: Connection, event: str) -> str:
     """Return the whole id of an order given by its prefix."""
     if len(event) >= _EVENT_CHARS:
         return event
-    listed = [o.event for o in plane.call("operation.list", query={"limit": "500"}).items]
-    return pick(event, listed, what="order", where="holdfast operation list")
+    query = {"limit": str(PAGE_ITEMS_MAX)}
+    listed = [o.event for o in plane.call("operation.list", query=query).items]
+    return pick(
+        event, listed, what=f"order of the newest {PAGE_ITEMS_MAX}", where="holdfast operation list"
+    )

@@ -19,11 +19,15 @@ from holdfast.wire.api.rehearsals import (
     ReplayRequest,
     WhatIfRequest,
 )
+from holdfast.wire.parsers import json_as
 
 app = typer.Typer(no_args_is_help=True, help="Dry run, replay, what-if and explain, for any actor.")
 
 Actor = Annotated[
-    str, typer.Argument(metavar="ACTOR", help="KIND/ID, or an instance's id or name.")
+    str,
+    typer.Argument(
+        metavar="ACTOR", help="KIND/ID, or an instance's id or name; a town's as town/NAME."
+    ),
 ]
 
 _COLUMNS: Final = (
@@ -89,10 +93,12 @@ def explain(
     actor: Actor,
     tick: Annotated[int | None, typer.Option(min=0, help="This tick, else the last.")] = None,
     event: Annotated[str, typer.Option(help="The tick that took this event.")] = "",
+    entity: Annotated[str, typer.Option(help="A part of it, like b/ID of a town's bead.")] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Explain a tick's decisions."""
-    _call("explain", actor, ExplainRequest(tick=tick, event=event), as_json=as_json)
+    body = ExplainRequest(tick=tick, event=event, entity=entity)
+    _call("explain", actor, body, as_json=as_json)
 
 
 def _call(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
@@ -105,6 +111,8 @@ def _call(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehe
     plane = connect()
     if kind == "instance":
         actor_id = resolve(plane, actor_id, gone=True)
+    elif kind == "town":
+        actor_id = plane.call("towns.get", path={"id": actor_id}).id
     path = {"kind": kind, "id": actor_id}
     answer: Rehearsal = plane.call(f"rehearse.{mode}", path=path, body=body)
     if as_json:
@@ -140,7 +148,7 @@ def _policy(pairs: list[str]) -> dict[str, object]:
         if not equals:
             fail(f"--policy {pair!r}: want FIELD=VALUE", code=2)
         try:
-            fields[key] = msgspec.json.decode(value)
+            fields[key] = json_as(object, value)
         except msgspec.DecodeError:
             fields[key] = value
     return fields
@@ -148,7 +156,7 @@ def _policy(pairs: list[str]) -> dict[str, object]:
 
 def _events(path: Path) -> list[dict[str, object]]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, object]])
+        return json_as(list[dict[str, object]], path.read_bytes())
     except OSError as error:
         fail(f"--events {path}: {error.strerror}")
     except msgspec.MsgspecError as error:

@@ -8,12 +8,10 @@ import typer
 
 from holdfast.cli.arguments import parse_pairs, read_secrets
 from holdfast.cli.connection import connect
-from holdfast.cli.naming import resolve
+from holdfast.cli.naming import Name, resolve
 from holdfast.cli.output import EXIT_PENDING, JSON_OPTION, say, show, show_facts, show_json
 from holdfast.wire.api.operations import Pending
 from holdfast.wire.api.secrets import SecretList, SecretsPatch
-
-Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 
 
 def channels(name: Name, as_json: bool = JSON_OPTION) -> None:

@@ -44,6 +44,7 @@ from holdfast.plane.wiring.holder import lock_holder
 from holdfast.wire.api.accounts import LinkCreate
 from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceOrder, InstanceView
 from holdfast.wire.api.operations import Pending
+from holdfast.wire.health import WORKING
 
 START_S: Final = 30.0
 STOP_S: Final = 20.0
@@ -86,12 +87,12 @@ def up(
             link = client.call("link.create", body=LinkCreate(person="operator"))
         except ApiError as error:
             fail_as(error)
-    ready = view is None or (view.status == "running" and bool(view.agent_ready))
+    ready = view is None or view.health.code in WORKING
     facts = {
         "plane": url,
         "data": settings.home,
         "keys": str(settings.keys_folder),
-        "agent": f"{view.name}: {view.status}" if view else "",
+        "agent": f"{view.name}: {view.health.code}" if view else "",
         "log": str(Path(settings.home) / log_file.NAME),
     }
     if as_json:
@@ -254,7 +255,7 @@ def _demo_agent(client: Client, line: Progress) -> InstanceView | None:
     def ready() -> bool:
         page = client.call("instance.list", query={"text": DEMO_NAME})
         seen[:] = [item for item in page.items if item.name == DEMO_NAME]
-        return bool(seen) and seen[0].status == "running" and bool(seen[0].agent_ready)
+        return bool(seen) and seen[0].health.code in WORKING
 
     _poll(ready, AGENT_S)
     if seen:
@@ -266,7 +267,7 @@ def _stop_machines(client: Client) -> None:
     """Stop every running instance, and wait until they have stopped."""
 
     def running() -> list[InstanceView]:
-        return list(client.call("instance.list", query={"limit": "500"}).items)
+        return list(client.every("instance.list").items)
 
     for item in running():
         if item.desired == "running":

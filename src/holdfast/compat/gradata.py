@@ -4,8 +4,8 @@
 
 `correct`, `record_correction`, `end_session`, `apply_brain_rules`, `prove`, `emit`, `query_events`,
 `rules`, `session`, `close` and `Brain.init` accept the same arguments and return dictionaries of
-the same form. A folder made by the real SDK opens as it is, and its own tables and files stay
-unchanged. Everything else raises NotSupportedError with its name.
+the same form. A folder made by the real SDK opens as it is, with its events and lessons; its own
+tables and files stay unchanged. Everything else raises NotSupportedError with its name.
 
 Two answers differ on purpose: the same correction made twice is one event with one id, and nothing
 is sent before `correct` returns, whatever is configured.
@@ -13,13 +13,16 @@ is sent before `correct` returns, whatever is configured.
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
 
+from holdfast.compat.history import Asked, History
 from holdfast.kernel.clock import SystemClock
 from holdfast.sdk import Brain as OurBrain
 from holdfast.sdk import Correction, Event, Lesson, compose
@@ -28,7 +31,6 @@ from holdfast.sdk.record import RESERVED
 
 _CLOCK: Final = SystemClock()
 _SCOPES: Final = ("domain", "one_off", "universal", "project")
-_PAGE: Final = 500
 _SHOWN: Final = ("PATTERN", "RULE")
 _FEW_SESSIONS: Final = 3
 _FEW_CORRECTIONS: Final = 5
@@ -138,6 +140,7 @@ class Brain:
         self.dir = Path(named).expanduser().resolve()
         if not self.dir.is_dir():
             raise BrainNotFoundError(f"brain directory not found: {self.dir}")
+        self._history = History(self.dir)
         self._brain = OurBrain(self.dir, api_key=api_key)
 
     @classmethod
@@ -151,11 +154,19 @@ class Brain:
         embedding: str | None = None,
         interactive: bool | None = None,  # noqa: ARG003  there is nothing to ask a person here
     ) -> Self:
-        """Make a folder and open it; `domain`, `name` and `company` are recorded in an event."""
-        if embedding is not None:
-            _refuse("Brain.init(embedding=…)", "no embeddings are made here")
+        """Make a folder and open it; `domain`, `name` and `company` are recorded in an event.
+
+        FileExistsError for a folder that is a brain already.
+        """
+        if embedding not in {None, "local"}:
+            _refuse(f"Brain.init(embedding={embedding!r})", "no embeddings are made here")
         Path(brain_dir).expanduser().mkdir(mode=0o700, parents=True, exist_ok=True)
         brain = cls(brain_dir)
+        if brain._history.exists or brain._brain.events(types=("INIT", "INIT"), most=1):
+            brain.close()
+            raise FileExistsError(
+                f"Brain already exists at {brain.dir}. Use Brain({str(brain.dir)!r}) to open it."
+            )
         about = {"domain": domain, "name": name, "company": company}
         brain.emit("INIT", "brain.init", {key: value for key, value in about.items() if value})
         return brain
@@ -168,8 +179,7 @@ class Brain:
     @property
     def session(self) -> int:
         """Return the largest session number recorded so far, 0 if there is none."""
-        numbers = (event.session for event in self._events())
-        return max((int(n) for n in numbers if n is not None and n.isdecimal()), default=0)
+        return max(self._brain.newest_session(), self._history.newest_session())
 
     def correct(  # noqa: PLR0917  the real signature
         self,
@@ -221,7 +231,7 @@ class Brain:
         category: str = "GENERAL",
         **extras: Any,
     ) -> dict[str, Any]:
-        """Record a user's complaint without comparing texts: a `CORRECTION_NOTE`."""
+        """Record a user's complaint without comparing texts, as an event CORRECTION."""
         data = {**extras, "detail": text, "category": category}
         if assistant_draft is not None:
             data["draft_text"] = assistant_draft
@@ -235,8 +245,11 @@ class Brain:
         tags: Iterable[str] | None = None,
         session: int | None = None,
     ) -> dict[str, Any]:
-        """Record an event and return it; a type with its own form is recorded as a note of it."""
-        written = f"{event_type}_NOTE" if event_type in RESERVED else event_type
+        """Record an event and return it.
+
+        A type with a form of its own here is kept, and sent, as a note (`CORRECTION_NOTE`).
+        """
+        written = _kept_as(event_type)
         kept = self._brain.record(
             written, data or {}, source=source, tags=tags or (), session=session
         )
@@ -244,9 +257,10 @@ class Brain:
             raise EventPersistenceError(kept.reason)
         now = _stamp(_CLOCK.now_ms())
         return {
+            "id": self._brain.number_of(kept.event_id),
             "ts": now,
             "session": session or 0,
-            "type": written,
+            "type": event_type,
             "source": source,
             "data": dict(data or {}),
             "tags": list(tags or ()),
@@ -263,15 +277,16 @@ class Brain:
         last_n_sessions: int | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
-        """Return events, newest first."""
-        since = None if last_n_sessions is None else self.session - last_n_sessions
-        found: list[dict[str, Any]] = []
-        for event in self._events():
-            number = _number(event.session)
-            fits = event_type in {None, event.type} and session in {None, number}
-            if fits and (since is None or number > since):
-                found.append(_event(event))
-        return found[::-1][:limit]
+        """Return events, newest first, those of the real SDK in this folder among them."""
+        since = None if not last_n_sessions else self.session - last_n_sessions + 1
+        types = None if not event_type else (event_type, _kept_as(event_type))
+        ours = self._brain.events(types=types, session=session, since=since, most=limit)
+        asked = Asked(event_type or None, session, since, limit)
+        both = heapq.merge(
+            map(_event, ours), self._history.events(asked),
+            key=lambda event: str(event["ts"]), reverse=True,
+        )  # fmt: skip
+        return list(both) if limit < 0 else list(islice(both, limit))
 
     def end_session(
         self,
@@ -282,14 +297,21 @@ class Brain:
     ) -> dict[str, Any]:
         """Summarise a session; calling it is optional."""
         ended = self._brain.end_session(self.session or None)
-        lessons = self._brain.lessons()
+        lessons = self._lessons()
         rules = [_rule(lesson) for lesson in lessons if lesson.state == "RULE"]
         return {
             "session": self.session,
             "total_lessons": len(lessons),
-            "active": sum(lesson.state in {"INSTINCT", *_SHOWN} for lesson in lessons),
+            "lessons": len(lessons),
+            "active": sum(lesson.state in {"INSTINCT", "PATTERN"} for lesson in lessons),
             "graduated": len(rules),
             "graduated_rules": rules,
+            # States change with each correction here, and nothing is left for the end.
+            "promotions": 0,
+            "demotions": 0,
+            "kills": 0,
+            "new_rules": [],
+            "meta_rules_discovered": 0,
             "corrections": ended.corrections,
             "pending": ended.pending,
         }
@@ -303,7 +325,8 @@ class Brain:
     ) -> str:
         """Return what was learned, as lines for a prompt; "" if there is nothing yet."""
         words = (task, agent_type, *(str(value) for value in (context or {}).values()))
-        return self._brain.rules_for(" ".join(filter(None, words)), most=max_rules)
+        task = " ".join(filter(None, words))
+        return self._brain.rules_for(task, most=max_rules, also=self._history.lessons())
 
     def rules(
         self, *, include_all: bool = False, category: str | None = None
@@ -311,7 +334,7 @@ class Brain:
         """Return lessons that are shown in prompts, or all of them."""
         return [
             _rule(lesson)
-            for lesson in self._brain.lessons()
+            for lesson in self._lessons()
             if (include_all or lesson.state in _SHOWN)
             and (category is None or lesson.category == category.upper())
         ]
@@ -321,9 +344,13 @@ class Brain:
 
         Below 3 sessions or 5 corrections that is insufficient evidence.
         """
-        made = [json.loads(event.data) for event in self._events() if event.type == "CORRECTION"]
-        sizes = [float(data.get("edit_distance", 0.0)) for data in made]
-        sessions = len({data.get("session") or data.get("day") for data in made})
+        made = [
+            (event, distance)
+            for event in self.query_events("CORRECTION", limit=-1)[::-1]
+            if isinstance(distance := event["data"].get("edit_distance"), int | float)
+        ]
+        sizes = [float(distance) for _, distance in made]
+        sessions = len({event["session"] or event["ts"][:10] for event, _ in made})
         half = len(sizes) // 2
         early, late = _mean(sizes[:half]), _mean(sizes[half:])
         shrank = 0.0 if early == 0 else 1 - late / early
@@ -367,11 +394,18 @@ class Brain:
             _refuse(f"Brain.{name}", "see docs/sdk.md for what a Holdfast brain offers")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
-    def _events(self) -> Iterator[Event]:
-        after = 0
-        while page := self._brain.tail(after=after, most=_PAGE):
-            yield from page
-            after = page[-1].id
+    def _lessons(self) -> list[Lesson]:
+        """Return our lessons, then those that the real SDK left in the folder."""
+        return [*self._brain.lessons(), *self._history.lessons()]
+
+
+def _kept_as(event_type: str) -> str:
+    return f"{event_type}_NOTE" if event_type in RESERVED else event_type
+
+
+def _shown_as(kept: str) -> str:
+    name = kept.removesuffix("_NOTE")
+    return name if name in RESERVED else kept
 
 
 def _written(context: Mapping[str, Any]) -> str:
@@ -387,23 +421,9 @@ def _refuse(what: str, instead: str) -> NoReturn:
 
 def _correction(made: Correction, *, session: int, scope: str) -> dict[str, Any]:
     now = _stamp(_CLOCK.now_ms())
-    classes = [
-        {"category": name, "severity": made.severity, "description": made.summary}
-        for name in made.classifications
-    ]
-    data = {
-        "draft_text": made.draft,
-        "final_text": made.final,
-        "edit_distance": made.edit_distance,
-        "severity": made.severity,
-        "outcome": made.severity,
-        "major_edit": made.severity in {"major", "discarded"},
-        "category": made.category,
-        "summary": made.summary,
-        "classifications": classes,
-        "correction_scope": scope,
-        "scope": {"correction_scope": scope},
-    }
+    told = {name: getattr(made, name) for name in _TOLD}
+    data = _data(told, scope=scope)
+    classes = data["classifications"]
     return {
         "ts": now,
         "session": session,
@@ -424,15 +444,44 @@ def _correction(made: Correction, *, session: int, scope: str) -> dict[str, Any]
     }
 
 
+_TOLD: Final = (
+    "draft", "final", "edit_distance", "severity", "category", "summary", "classifications"
+)  # fmt: skip
+
+
+def _data(told: Mapping[str, Any], *, scope: str) -> dict[str, Any]:
+    """Return the data of a correction under the real SDK's names."""
+    severity, summary = told.get("severity", ""), told.get("summary", "")
+    return {
+        "draft_text": told.get("draft", ""),
+        "final_text": told.get("final", ""),
+        "edit_distance": told.get("edit_distance", 0.0),
+        "severity": severity,
+        "outcome": severity,
+        "major_edit": severity in {"major", "discarded"},
+        "category": told.get("category", ""),
+        "summary": summary,
+        "classifications": [
+            {"category": name, "severity": severity, "description": summary}
+            for name in told.get("classifications") or ()
+        ],
+        "correction_scope": scope,
+        "scope": {"correction_scope": scope},
+    }
+
+
 def _event(event: Event) -> dict[str, Any]:
+    data = json.loads(event.data)
+    if event.type == "CORRECTION":
+        data = _data(data, scope="domain")
     stamp = _stamp(event.at_ms)
     return {
         "id": event.id,
         "ts": stamp,
         "session": _number(event.session),
-        "type": event.type,
+        "type": _shown_as(event.type),
         "source": event.source,
-        "data": json.loads(event.data),
+        "data": data,
         "tags": json.loads(event.tags),
         "valid_from": stamp,
         "valid_until": None,
@@ -448,6 +497,7 @@ def _rule(lesson: Lesson) -> dict[str, Any]:
         "state": lesson.state,
         "confidence": lesson.confidence,
         "fire_count": lesson.fires,
+        "date": _stamp(lesson.created_ms)[:10],
     }
 
 

@@ -245,7 +245,7 @@ def _to_delete(
 
 
 def _previewed(state: Node, event: events.PreviewAsked, at: At) -> Verdict[Node]:
-    """Let samples out once, one at a time."""
+    """Let samples out once, one at a time: one that is not signed yet is not asked for any more."""
     if state.closed_ms:
         return Refused("node_closed", f"the node is closed: {_GONE}")
     if not may_grant(state, event.credential):
@@ -276,7 +276,8 @@ def _previewed(state: Node, event: events.PreviewAsked, at: At) -> Verdict[Node]
         at_ms=at.now_ms,
         until_ms=until_ms,
     )
-    state = replace(state, preview=None, preview_until_ms=until_ms)
+    others = tuple(one for one in state.unsigned if not isinstance(one.document, Preview))
+    state = replace(state, unsigned=others, preview=None, preview_until_ms=until_ms)
     return Applied(_with_document(_with_document(state, receipt, at), preview, at))
 
 

@@ -110,6 +110,11 @@ class NodeIndex:
         row = self._rows.get(node)
         return row is not None and row.signed_with == key
 
+    def is_signed_with_another(self, node: str, key: str) -> bool:
+        """Return whether a node has something granted by a document that another key signed."""
+        row = self._rows.get(node)
+        return row is not None and _is_by_another(row, key)
+
     def counts(self, account: str | None) -> Mapping[str, int]:
         """Return how many nodes there are, looked at, and granted anything: of an account or all.
 

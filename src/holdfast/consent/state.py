@@ -101,8 +101,8 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node named. `grant` is the signed document that a gate accepts. `serial` counts deletions.
     `restored_ms` is when everything was revoked because the plane was restored from a backup, 0
     once somebody granted since. `closed_ms` is when the node's instance was destroyed, 0 while it
-    lives. `preview` is the last signed one, None after any decision about a class; the next may be
-    asked for from `preview_until_ms` on.
+    lives. `preview` is the last signed one, None once a grant is written after it, for a decision
+    about a class or for another key; the next may be asked for from `preview_until_ms` on.
     """
 
     node: str

@@ -171,7 +171,7 @@ class BrowserCalls:
         node = self._visible(call)
         by = calls.caller(call.principal)
         copy = _copy(node, body.browser, body.key_id, body.sealed, by=by, at_ms=call.now_ms)
-        _refuse(await self._store.add_sealed_key(copy, renews=False))
+        _refuse(await self._store.add_sealed_key(copy, renews=False), node)
         return Reply(Carried(ok=True), status=201)
 
     async def enrol_by_machine(self, call: Call) -> Reply:
@@ -198,7 +198,7 @@ class BrowserCalls:
         alone = call.principal.kind != "local"
         held = await self._store.sealed_keys(node.id, node.account)
         if alone and any(one.browser != browser.id for one in held):
-            _refuse("not_alone")  # before the machine is asked
+            _refuse("not_alone", node)  # before the machine is asked
         order = EnrolOrder(public_key=browser.public_key, fingerprint=fingerprint)
         try:
             made = await self._enrol(node.instance, order)
@@ -206,7 +206,7 @@ class BrowserCalls:
             raise refusal_of(error) from error
         by = f"controller, for {calls.caller(call.principal)}"
         copy = _copy(node, browser.id, made.key_id, made.sealed, by=by, at_ms=call.now_ms)
-        _refuse(await self._store.add_sealed_key(copy, renews=True, alone=alone))
+        _refuse(await self._store.add_sealed_key(copy, renews=True, alone=alone), node)
         return Reply(Carried(ok=True), status=201)
 
     # -- a machine elsewhere
@@ -228,7 +228,7 @@ class BrowserCalls:
         node = await self._of_machine(call, body.node_id)
         by = f"node-key:{call.principal.token_id}"
         copy = _copy(node, body.browser, body.key_id, body.sealed, by=by, at_ms=call.now_ms)
-        _refuse(await self._store.add_sealed_key(copy, renews=True))
+        _refuse(await self._store.add_sealed_key(copy, renews=True), node)
         return Reply(Carried(ok=True))
 
     async def _of_machine(self, call: Call, name: str) -> Node:
@@ -239,7 +239,8 @@ class BrowserCalls:
             self._log.warning("content.enrol_refused", node=node.id, key=key.id)
             raise Refusal(
                 403, AGENT_CANNOT, "the agent can read this key, so it enrols no browser",
-                fix="the owner enrols it on the node's page, or with `holdfast consent enroll`",
+                fix="the owner enrols it on the node's page, or:"
+                f" {_enroll(node)}",
             )  # fmt: skip
         return node
 
@@ -248,6 +249,10 @@ class BrowserCalls:
         if node is None:
             raise calls.missing("node", field="id")
         return node
+
+
+def _enroll(node: Node) -> str:
+    return f"holdfast consent enroll {node.id} FINGERPRINT"
 
 
 def _point(text: str) -> bytes:
@@ -264,16 +269,16 @@ def _copy(node: Node, browser: str, key_id: str, sealed: str, *, by: str, at_ms:
     )  # fmt: skip
 
 
-def _refuse(obstacle: CopyObstacle) -> None:
-    """Refuse a copy that was not added."""
+def _refuse(obstacle: CopyObstacle, node: Node) -> None:
+    """Refuse a copy of a node's key that was not added."""
     match obstacle:
         case "no_browser":
             raise calls.missing("browser", field="browser")
         case "not_alone":
             raise Refusal(
                 409, NOT_ALONE, "a browser opens this node, so its machine lets in no other one",
-                fix="Let it in from a browser that opens the node, with the recovery code, or with"
-                " `holdfast consent enroll` where the plane runs; or revoke keys of lost browsers.",
+                fix="Let it in from a browser that opens the node, with the recovery code, or"
+                f" where the plane runs: {_enroll(node)}. Or revoke keys of lost browsers.",
             )  # fmt: skip
         case "known":
             raise Refusal(

@@ -63,16 +63,18 @@ class BudgetCalls:
         if node.instance:
             raise Refusal(
                 409, "budget_of_instance", "The budget of this node is its instance's.",
-                fix=f"Use /api/instances/{node.instance}/budget.",
+                fix=f"Use /api/instances/{node.instance}/budget, or: holdfast budget show|set"
+                f" {node.instance}",
             )  # fmt: skip
         return node
 
     async def _view(self, node: Node, now_ms: int) -> BudgetView:
         facts = self._budgets.facts(node.id)
         found = budget_view(
+            node.id,
             None if facts is None else facts.budget,
             () if facts is None else facts.meters,
             await self._costing.spending(node, now_ms),
             now_ms,
         )
-        return replace(found, node=node.id, alerts=self._budgets.alerts(node.id))
+        return replace(found, alerts=self._budgets.alerts(node.id))

@@ -12,11 +12,12 @@ from holdfast.content.costing import Asked, Costing
 from holdfast.content.costs import Tally, total_of
 from holdfast.content.directory import Directory
 from holdfast.content.records import Node
-from holdfast.content.usage import day_of, parse_day
+from holdfast.content.usage import parse_day
 from holdfast.kernel.clock import DAY_MS
 from holdfast.letters.names import NameOf, unnamed
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.costs import CostList, CostRow, CostsBy
+from holdfast.wire.times import day_of
 
 _LABEL = 128
 
@@ -57,7 +58,7 @@ class CostCalls:
                 items=items,
                 month=await costing.month(nodes, prices, today),
                 nodes=len(nodes),
-                closed=sum(not costing.lets_out(node) for node in nodes),
+                closed=sum(not costing.lets_out(node.id) for node in nodes),
                 prices=prices.version[:_LABEL],
                 prices_trouble=trouble,
                 kept_days=self._keep_ms // DAY_MS,
@@ -104,7 +105,7 @@ class CostCalls:
             name=node.name,
             account=node.account,
             instance=node.instance,
-            counters=self._costing.lets_out(node),
+            counters=self._costing.lets_out(node.id),
             title=(self._name_of(node.instance) if node.instance else "") or node.name,
         )
 

@@ -13,9 +13,10 @@ from holdfast.content.prices import Plan, Prices, Rates
 from holdfast.content.records import Node, UsageSum
 from holdfast.content.senders import OURS, Senders
 from holdfast.content.settled import SettledUsage
-from holdfast.content.usage import day_of, parse_day
+from holdfast.content.usage import parse_day
 from holdfast.letters.spend import Blind, Spending
 from holdfast.wire.api.costs import CostMonth, CostsBy
+from holdfast.wire.times import day_of
 
 
 class PriceNow(NamedTuple):
@@ -45,18 +46,16 @@ class Costing:
         self._consents = consents
         self.prices = prices
 
-    def lets_out(self, node: Node) -> bool:
+    def lets_out(self, node_id: str) -> bool:
         """Return whether the owner of a node lets its counters out now."""
-        return gate.allows(self._consents.standing(node.id), "counters")
+        return gate.allows(self._consents.standing(node_id), "counters")
 
     def blind(self, node_id: str, senders: Senders) -> Blind:
         """Return why nothing of a node is measured now."""
-        if not gate.allows(self._consents.standing(node_id), "counters"):
+        if not self.lets_out(node_id):
             return "consent"
         current = senders.find(senders.current)
-        is_ours = current is None or current.program == OURS
-        waits = any(one.waits_ms for one in senders.known if one.program == OURS)
-        return "sender" if waits and not is_ours else ""
+        return "sender" if current is not None and current.program != OURS else ""
 
     async def tallies(
         self, asked: Asked, nodes: Sequence[Node], prices: Prices, today: date

@@ -99,7 +99,7 @@ class ContentCalls:
             nodes = [
                 one
                 async for one in in_parts(nodes, rows=limits.NODES_IN_PART)
-                if named in (one.instance, one.name) or named == self._title(one)
+                if named in (one.id, one.instance, one.name) or named == self._title(one)
             ]
         after = call.query.get("after", "")
         if after:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from holdfast.content import limits
 from holdfast.content.accept import loads
@@ -16,7 +16,7 @@ from holdfast.content.records import ItemRow
 from holdfast.wire.api.content import LogLevel, LogRow
 from holdfast.wire.times import time_text
 
-LEVELS: Final[tuple[LogLevel, ...]] = ("trace", "debug", "info", "warn", "error", "fatal")
+LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
 """From the least to the worst."""
 _RANKS: Final[Mapping[str, int]] = {name: at for at, name in enumerate(LEVELS)}
 _NAMES: Final[Mapping[str, LogLevel]] = {

@@ -22,9 +22,18 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter as Figures
-from holdfast.letters.spend import BudgetFacts, Crossing, Meter, SpendCrossed, ends_ms
+from holdfast.letters.spend import (
+    BudgetFacts,
+    Crossing,
+    Meter,
+    SpendCrossed,
+    carried,
+    ends_ms,
+    fields_of,
+    is_of,
+)
 from holdfast.wire.api.budgets import ALERTS_MAX, AlertView
-from holdfast.wire.budget import Budget, limits_of
+from holdfast.wire.budget import Budget
 from holdfast.wire.times import time_text
 
 
@@ -47,19 +56,16 @@ _decode: Final = msgspec.json.Decoder(NodeBudget).decode
 
 def with_letter(kept: NodeBudget, letter: SpendCrossed, now_ms: int) -> NodeBudget:
     """Return the budget after a letter: each level is alerted once in a period."""
-    fields = {name: getattr(letter, name) for name in Crossing.__struct_fields__}
     facts, key = kept.facts, (letter.period, letter.measure)
     old = next((one for one in facts.meters if (one.period, one.measure) == key), None)
-    is_same = old is not None and (old.starts_ms, old.most, old.currency) == (
-        letter.starts_ms, letter.most, letter.currency,
-    )  # fmt: skip
-    alerted = old.alerted if old is not None and is_same else 0
+    meter = carried(old, Meter(**fields_of(letter), at_ms=now_ms))
     alerts = kept.alerts
-    if letter.level > alerted:
-        alerted, alerts = letter.level, (Alert(**fields, at_ms=now_ms), *alerts)[:ALERTS_MAX]
+    if letter.level > meter.alerted:
+        meter = replace(meter, alerted=letter.level)
+        alerts = (Alert(**fields_of(letter), at_ms=now_ms), *alerts)[:ALERTS_MAX]
     others = [one for one in facts.meters if one is not old and now_ms < ends_ms(one)]
-    meters = (*others, Meter(**fields, alerted=alerted, at_ms=now_ms))
-    return NodeBudget(facts=replace(facts, meters=meters, turn=facts.turn + 1), alerts=alerts)
+    now = replace(facts, meters=(*others, meter), turn=facts.turn + 1)
+    return NodeBudget(facts=now, alerts=alerts)
 
 
 class NodeBudgets:
@@ -111,7 +117,7 @@ class NodeBudgets:
         del dedupe
         async with self._one_at_a_time:
             kept, found = self._kept.get(node), self._directory.find(node, None)
-            if kept is None or found is None or not _is_of(letter, kept.facts.budget):
+            if kept is None or found is None or not is_of(letter, kept.facts.budget):
                 return
             now = with_letter(kept, letter, self._clock.now_ms())
             await self._put(found, now)
@@ -129,7 +135,7 @@ class NodeBudgets:
                 return
             facts = BudgetFacts(instance="", account=node.account, budget=budget)
             if kept is not None:
-                meters = tuple(one for one in kept.facts.meters if _is_of(one, budget))
+                meters = tuple(one for one in kept.facts.meters if is_of(one, budget))
                 facts = replace(facts, meters=meters, turn=kept.facts.turn + 1)
             await self._put(
                 node, NodeBudget(facts=facts, alerts=() if kept is None else kept.alerts)
@@ -141,12 +147,6 @@ class NodeBudgets:
             self._kept.pop(node.id, None)
         else:
             self._kept[node.id] = kept
-
-
-def _is_of(found: Crossing, budget: Budget) -> bool:
-    """Return whether a crossing is of a limit of this budget."""
-    key = found.period, found.measure, found.most, found.currency
-    return key in ((one.period, one.measure, one.most, one.currency) for one in limits_of(budget))
 
 
 def _alert(one: Alert) -> AlertView:

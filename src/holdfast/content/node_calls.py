@@ -19,7 +19,7 @@ from holdfast.content.ports import Consents, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.records import Node, NodeKey
 from holdfast.content.registration import Registration, credential
-from holdfast.content.senders import Heard, program_of, resends
+from holdfast.content.senders import Heard, program_of, resends, sender_id
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.clawmetry import (
@@ -247,7 +247,7 @@ class NodeCalls:
         if outcome == "stored":
             return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason))
         error, message = _REFUSED[outcome]
-        sender = node.senders.find(f"{_program(call)}:{key.id}")
+        sender = node.senders.find(sender_id(_program(call), key.id))
         version = sender.version if heard.is_second and sender is not None else node.version
         if outcome in KEEP_AND_RESEND and resends(version):
             return Reply(

@@ -132,6 +132,8 @@ def parse_prices(text: str) -> Prices:
     except tomllib.TOMLDecodeError as error:
         line = str(error).rpartition("(")[2].rstrip(")")  # the rest may quote the file
         raise PriceError(f"not valid TOML: {line}") from None
+    except (ArithmeticError, ValueError):
+        raise PriceError("not valid TOML: a number has too many digits") from None
     except RecursionError:
         raise PriceError("not valid TOML: it is nested too deeply") from None
     _only(found, _LIST, "")

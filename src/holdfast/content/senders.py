@@ -37,7 +37,7 @@ class Sender(Struct, kw_only=True):
     @property
     def id(self) -> str:
         """Return its name among the senders of the node."""
-        return f"{self.program}:{self.key}"
+        return sender_id(self.program, self.key)
 
 
 class Heard(NamedTuple):
@@ -73,7 +73,7 @@ class Senders(Struct, kw_only=True):
 
     def is_second(self, program: str, key: str) -> bool:
         """Return whether content of a sender is refused; nothing is noted."""
-        found = self.find(f"{program}:{key}")
+        found = self.find(sender_id(program, key))
         return found is not None and found.waits_ms > 0
 
     def undecided(self, now_ms: int) -> list[Sender]:
@@ -104,7 +104,7 @@ class Senders(Struct, kw_only=True):
 
     def hear(self, program: str, key: str, version: str, now_ms: int) -> Heard:
         """Note a request of a sender."""
-        one = self.find(f"{program}:{key}")
+        one = self.find(sender_id(program, key))
         is_new = one is None
         if one is None:
             one = Sender(program=program, key=key, first_ms=now_ms, heard_ms=now_ms)
@@ -178,6 +178,11 @@ class Senders(Struct, kw_only=True):
         ]
         kept.sort(key=lambda one: (one.id == self.current, one.heard_ms))
         self.known = kept[-(limits.SENDERS_MAX - 1) :]
+
+
+def sender_id(program: str, key: str) -> str:
+    """Return the name of a sender among those of its node."""
+    return f"{program}:{key}"
 
 
 def program_of(agent: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
 
 from holdfast.content import limits
 from holdfast.content.records import DAY, Row, Usage
-from holdfast.kernel.clock import SECOND_MS
 from holdfast.wire.limits import TEXT_MAX
 from holdfast.wire.money import MICRO
+from holdfast.wire.times import day_of
 
 _OTHER: Final = "(other models)"
 _NUMBERS: Final = ("turns", "tool_calls", "input", "output", "cache_read", "cache_write")
@@ -29,11 +29,6 @@ def parse_day(text: str) -> date | None:
         return None if found is None else date(*map(int, found.groups()))
     except ValueError:
         return None
-
-
-def day_of(at_ms: int) -> date:
-    """Return the day of a time, in UTC."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at_ms // SECOND_MS)).date()
 
 
 def is_past(rows: Iterable[Row], received_ms: int) -> bool:

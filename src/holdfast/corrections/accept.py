@@ -19,6 +19,7 @@ from holdfast.corrections.records import Correction, Event, Lesson
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.ingest import BATCH_VERSION, NULL, IngestRequest, QueueState, RefusedRow
+from holdfast.wire.cut import cut, shortened
 from holdfast.wire.limits import (
     CONTENT_MAX,
     CONTEXT_MAX,
@@ -109,7 +110,7 @@ _KINDS: Final = ("correction", "lesson", "event")
 def text(value: object, most: int) -> str:
     """Return a value as a text of at most `most` characters; empty if it is no text."""
     if isinstance(value, str):
-        return value[:most]
+        return cut(value, most)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)[:most]
     return ""
@@ -257,8 +258,13 @@ def loads(raw: bytes) -> Any:
 
 
 def _json(raw: Raw, most: int) -> str:
-    """Return JSON as its text; empty for null and for what exceeds `most`."""
+    """Return JSON as its text; empty for null and for what exceeds `most`.
+
+    Raise BadRowError for what cannot be read, such as a number beyond the range of a double.
+    """
     found = bytes(raw)
+    if loads(found) is None and found != bytes(NULL):
+        raise BadRowError("bad_row", "it holds JSON that cannot be read, such as 1e400")
     return "" if found == bytes(NULL) or len(found) > most else found.decode("utf-8", "replace")
 
 
@@ -286,7 +292,7 @@ def _correction(row: _Row, now_ms: int) -> Correction:
         draft=found.draft,
         final=found.final,
         context=_context(found.context),
-        summary=(found.summary or "")[: limits.SUMMARY_MAX],
+        summary=shortened(found.summary or "", limits.SUMMARY_MAX),
         edit_distance=found.edit_distance,
         classifications=classifications_text(found.classifications),
         count=max(1, whole(found.count, limits.COUNT_MAX)),
@@ -309,7 +315,7 @@ def _context(raw: Raw) -> str:
     if not found.startswith('"'):
         return found
     decoded = loads(found.encode())
-    return decoded[:CONTEXT_MAX] if isinstance(decoded, str) else ""
+    return shortened(decoded, CONTEXT_MAX) if isinstance(decoded, str) else ""
 
 
 def classifications_text(raw: Raw) -> str:
@@ -336,7 +342,7 @@ def _lesson(row: _Row, now_ms: int) -> Lesson:
         at_ms=moment(row.at_ms, now_ms),
         lesson_id=found.lesson_id[:EVENT_ID_MAX],
         category=category_text(found.category),
-        text=(found.text or "")[: limits.LESSON_TEXT_MAX],
+        text=shortened(found.text or "", limits.LESSON_TEXT_MAX),
         state=text(found.state, limits.SEVERITY_MAX).upper() or "INSTINCT",
         confidence=min(1.0, max(0.0, found.confidence or 0.0)),
         fires=whole(found.fires),

@@ -203,6 +203,14 @@ class CorrectionsFlow:
             accepted += one.accepted
             deduplicated += one.deduplicated
             refused += len(arrival.refused)
+            if arrival.refused:
+                self._log.warning(
+                    "intake.rows_refused",
+                    brain=self._directory.brain(arrival.brain).id,
+                    route=arrival.route,
+                    rows=len(arrival.refused),
+                    codes=sorted({one.code for one in arrival.refused}),
+                )
             if arrival.corrections:
                 topics[CORRECTION, arrival.brain] = None
             if one.lessons:

@@ -1,8 +1,9 @@
 """Decodes the gradata SDK's requests to rows. Pure.
 
 Its client drops a row on most refusals, so everything that can be interpreted is accepted: an
-unknown severity, a missing category, a text that is too long. The rest is left out and counted. A
-correction arrives under different ids by different routes, and is deduplicated by content.
+unknown severity, a missing category, a text that is too long. The rest is refused row by row:
+counted, and told in the answer where its client allows that. A correction arrives under different
+ids by different routes, and is deduplicated by content.
 """
 
 from __future__ import annotations
@@ -27,31 +28,54 @@ from holdfast.corrections.accept import (
 )
 from holdfast.corrections.identity import identity, scope_of
 from holdfast.corrections.records import Correction, Event, Lesson
-from holdfast.wire.api.ingest import CorrectRequest, IngestRequest
+from holdfast.wire import cut as letters
+from holdfast.wire.api.ingest import NULL, CorrectRequest, IngestRequest, RefusedRow
 from holdfast.wire.limits import CONTENT_MAX, CONTEXT_MAX, EVENT_ID_MAX, TEXT_MAX
 from holdfast.wire.times import parse_time
 
 CORRECTION: Final = "CORRECTION"
 LESSON_CHANGE: Final = "LESSON_CHANGE"
 
+_ID: Final = re.compile(rb'"event_id"\s*:\s*"([^"\\]+)"')
+_STAMP: Final = re.compile(rb'"(?:created_at|ts)"\s*:\s*"([^"\\]+)"')
+"""The id and the time of an event that is not readable as a whole."""
+_UNREADABLE: Final = (
+    "it is not a JSON object that can be read; numbers beyond 1.8e308 and NaN are not"
+)
 _SINGLE_ID: Final = re.compile(r"correct:.*:(\d{10,15}):[0-9a-f]+")
 _SIDE_MAX: Final = CONTENT_MAX // 2
 _SECOND_MS: Final = 1_000
 
 
 class Rows(msgspec.Struct):
-    """Decoded rows; `corrections_sent` and `watermark` are for the answer."""
+    """Decoded rows; `watermark` is for the answer."""
 
     corrections: list[Correction]
     lessons: list[Lesson]
     events: list[Event]
-    unread: int = 0
+    refused: list[RefusedRow] = msgspec.field(default_factory=list)
     watermark: str = ""
 
 
 def empty() -> Rows:
     """Return no rows."""
     return Rows([], [], [])
+
+
+def _refuse(rows: Rows, code: str, detail: str, raw: bytes) -> None:
+    """Refuse one row, named by its event id where one is found.
+
+    Its time counts for the watermark: a client whose cursor stands still sends the row for ever.
+    """
+    named, stamp = _ID.search(raw), _STAMP.search(raw)
+    event_id = _ascii(named)
+    rows.refused.append(RefusedRow(event_id=event_id, code=code, detail=detail, id=event_id))
+    rows.watermark = max(rows.watermark, _ascii(stamp))
+
+
+def _ascii(found: re.Match[bytes] | None) -> str:
+    """Return the group of a match as text; empty for no match or one that is no id."""
+    return "" if found is None else found[1].decode("ascii", "replace")[:EVENT_ID_MAX]
 
 
 def time_ms(value: object, now_ms: int) -> int:
@@ -75,7 +99,8 @@ def _correction(
 
     One without an id gets one of its time: a connected 0.6 sends each once.
     """
-    draft, final = text(fields.get("draft"), _SIDE_MAX), text(fields.get("final"), _SIDE_MAX)
+    whole_texts = [text(fields.get(name), CONTENT_MAX) for name in ("draft", "final")]
+    draft, final = (letters.cut(one, _SIDE_MAX) for one in whole_texts)
     if not draft and not final:
         return None
     named = session_text(session)
@@ -88,14 +113,14 @@ def _correction(
         scope=known.scope,
         hash=known.hash,
         cut_hash=known.cut_hash,
-        was_cut=known.was_cut,
+        was_cut=known.was_cut or whole_texts != [draft, final],
         session=named,
         category=category_text(fields.get("category")),
         severity=severity_text(fields.get("severity")),
         draft=draft,
         final=final,
         context=_json_text(fields.get("context"), CONTEXT_MAX),
-        summary=text(fields.get("summary"), limits.SUMMARY_MAX),
+        summary=letters.shortened(text(fields.get("summary"), CONTENT_MAX), limits.SUMMARY_MAX),
         edit_distance=float(distance) if isinstance(distance, int | float) else None,
         classifications=classes_json(_class_names(fields.get("classifications"))),
         count=1,
@@ -115,6 +140,15 @@ def _json_text(value: object, most: int) -> str:
         return ""
     encoded = msgspec.json.encode(value)
     return "" if len(encoded) > most else encoded.decode()
+
+
+def refused_single(body: IngestRequest) -> RefusedRow | None:
+    """Return the refusal of a single correction that cannot be read; None for any other."""
+    raw = bytes(body.correction)
+    if raw == bytes(NULL) or isinstance(loads(raw), dict):
+        return None
+    named = text(body.event_id, TEXT_MAX)
+    return RefusedRow(event_id=named, code="bad_row", detail=_UNREADABLE, id=named)
 
 
 def read_single(body: IngestRequest, now_ms: int) -> Correction | None:
@@ -139,11 +173,13 @@ def read_single(body: IngestRequest, now_ms: int) -> Correction | None:
 
 def read_connected(body: CorrectRequest, now_ms: int) -> Correction | None:
     """Return the correction of a connected 0.6, which has neither an id nor a time."""
+    raw = b"" if body.context == NULL else bytes(body.context)
     fields = {
         "draft": body.draft,
         "final": body.final,
         "category": body.category,
-        "context": loads(bytes(body.context)),
+        # One that cannot be read is kept as it came: this client keeps nothing itself.
+        "context": loads(raw) if loads(raw) is not None else raw.decode("utf-8", "replace"),
     }
     return _correction(
         fields, event_id="", session=body.session, at_ms=now_ms, cut=limits.GRADATA_CUT
@@ -155,7 +191,7 @@ def read_events(raws: list[Raw] | None, now_ms: int, rows: Rows) -> None:
     for raw in raws or ():
         found = loads(bytes(raw))
         if not isinstance(found, dict):
-            rows.unread += 1
+            _refuse(rows, "bad_row", _UNREADABLE, bytes(raw))
             continue
         stamp = text(found.get("created_at") or found.get("ts"), EVENT_ID_MAX)
         rows.watermark = max(rows.watermark, stamp)
@@ -204,7 +240,8 @@ def _made_id(found: dict[str, Any]) -> str:
 
 def _read_lesson(data: dict[str, Any], *, event_id: str, at_ms: int) -> Lesson | None:
     """Return the lesson of a change event; None where it has no data of one."""
-    said = text(data.get("lesson_description"), limits.LESSON_TEXT_MAX)
+    told = text(data.get("lesson_description"), CONTENT_MAX)
+    said = letters.shortened(told, limits.LESSON_TEXT_MAX)
     category = category_text(data.get("lesson_category"))
     if not said:
         return None
@@ -244,6 +281,9 @@ def read_old_corrections(raws: list[Raw] | None, now_ms: int, rows: Rows) -> Non
             cut=limits.GRADATA_CUT,
         )
         if correction is None:
-            rows.unread += 1
+            is_read = isinstance(found, dict)
+            code = "no_content" if is_read else "bad_row"
+            detail = "draft and final are both empty" if is_read else _UNREADABLE
+            _refuse(rows, code, detail, bytes(raw))
         else:
             rows.corrections.append(correction)

@@ -7,8 +7,9 @@ from typing import Final
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 # How much one brain may send.
-CORRECTIONS_PER_MINUTE: Final = 600
-"""Corrections of one brain in any 60 s."""
+CORRECTIONS_PER_MINUTE: Final = 4_800
+"""Corrections of one brain in any 60 s: as many as our outbox sends rows. A burst of 2,000 by
+either SDK is then shown within a minute."""
 ROWS_PER_MINUTE: Final = 6_000
 """Lessons and events of one brain in any 60 s: the gradata SDK sends a whole log of events at
 once, 500 a request."""

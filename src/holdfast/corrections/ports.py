@@ -50,7 +50,7 @@ class Searched(NamedTuple):
 
 
 class CorrectionWhole(NamedTuple):
-    """One correction with its details."""
+    """One correction with its details; `truncated` where its route may have cut the texts."""
 
     row: CorrectionRow
     draft: str
@@ -61,6 +61,7 @@ class CorrectionWhole(NamedTuple):
     source: str
     seq: int
     sdk: str
+    truncated: bool = False
 
 
 class LessonRow(NamedTuple):

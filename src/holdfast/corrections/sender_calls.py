@@ -32,6 +32,7 @@ from holdfast.letters.topics import LESSON, Publish
 from holdfast.wire.api.brains import LessonList, Route
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.ingest import (
+    REFUSALS_MAX,
     BrainStanding,
     ConnectAnswer,
     ConnectRequest,
@@ -174,11 +175,15 @@ class SenderCalls:
     async def _ingest_single(self, call: Call, body: IngestRequest) -> Reply:
         """Ingest a single correction; an empty one is answered as a duplicate."""
         brain = await self._brain(call, text(body.brain_id, TEXT_MAX))
+        refused = gradata.refused_single(body)
+        if refused is not None:
+            await self._take(call, brain, "single", gradata.Rows([], [], [], [refused]))
+            # Its client takes any refusal for delivered and goes on with the next row.
+            raise Refusal(400, refused.code, refused.detail, field="correction")
         correction = gradata.read_single(body, call.now_ms)
         if correction is None:
             return Reply(IngestAnswer(accepted=0, deduplicated=True))
-        rows = gradata.Rows([correction], [], [])
-        written = await self._take(call, brain, "single", rows)
+        written = await self._take(call, brain, "single", gradata.Rows([correction], [], []))
         return Reply(IngestAnswer(accepted=written.accepted, deduplicated=written.deduplicated > 0))
 
     async def connect(self, call: Call) -> Reply:
@@ -204,24 +209,34 @@ class SenderCalls:
         return Reply(
             SyncAnswer(
                 status=_NOTHING_NEW,
-                ingested_count=written.accepted,
+                ingested_count=len(events) + len(old) - len(rows.refused),
                 new_watermark=rows.watermark or text(body.cursor, TEXT_MAX),
                 deduplicated=written.deduplicated,
                 corrections_synced=sent,
                 lessons_synced=len(body.lessons or ()),
                 events_synced=len(rows.events),
+                refused=tuple(rows.refused[:REFUSALS_MAX]),
             )
         )
 
     async def push(self, call: Call) -> Reply:
-        """Ingest a page of events; every one counts as accepted, or its client stops."""
+        """Ingest a page of events; every one counts as accepted, or its client stops.
+
+        A row in `rejected` stops it for ever too, so those refused are told in `refused`.
+        """
         body: PushRequest = call.body
         brain = await self._brain(call, text(body.brain_id, TEXT_MAX))
         # No limit but the body's: this client does not split a refused page.
         events = body.events or []
         rows = await self._read(events, call.now_ms)
         written = await self._take(call, brain, "push", rows)
-        return Reply(PushAnswer(accepted=len(events), deduplicated=written.deduplicated))
+        return Reply(
+            PushAnswer(
+                accepted=len(events),
+                deduplicated=written.deduplicated,
+                refused=tuple(rows.refused[:REFUSALS_MAX]),
+            )
+        )
 
     async def pull(self, call: Call) -> Reply:
         """Refuse to return events; the client reports this as switched off."""
@@ -304,6 +319,7 @@ class SenderCalls:
                 session_count=sessions,
                 corrections=corrections,
                 last_sync_at=time_text(standings[0].heard_ms) if standings else None,
+                refused=sum(one.refused for one in self._directory.counts_of(brain.no)),
             )
         )
 
@@ -343,7 +359,7 @@ class SenderCalls:
                 corrections=rows.corrections,
                 lessons=rows.lessons,
                 events=rows.events,
-                refused=[],
+                refused=rows.refused,
             )
         )
 

@@ -116,6 +116,7 @@ def correction_detail(whole: CorrectionWhole, brain: Brain) -> CorrectionDetail:
         source=whole.source,
         seq=whole.seq,
         sdk=whole.sdk,
+        truncated=whole.truncated,
         account=brain.account,
         instance=brain.instance or None,
     )

@@ -1,8 +1,8 @@
 """A sliding window of rows a minute, by brain. Pure.
 
-A sliding window instead of a token bucket: a bucket of 600 lets 1,200 pass in the first minute.
-Rows of one second leave together, at the end of that second's minute, so a returned wait is never
-too short and may be up to a second too long.
+A sliding window instead of a token bucket: a full bucket lets twice its size pass in the first
+minute. Rows of one second leave together, at the end of that second's minute, so a returned wait
+is never too short and may be up to a second too long.
 """
 
 from __future__ import annotations

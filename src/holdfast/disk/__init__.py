@@ -1,4 +1,5 @@
-"""What is written to survive a loss of power; standard library only, and it knows no other package.
+"""Files shared by both sides: those that survive a loss of power, and the environment in /proc.
 
-Every room may use it, the SDK's too. It must never decide what is written, or where.
+Standard library only, and it knows no other package. Every package may use it, the SDK's too. It
+must never decide what is written, or where.
 """

@@ -127,6 +127,12 @@ class KeepBudget(_Action, frozen=True, kw_only=True):
     events: tuple[events.Intent, ...]
 
 
+class TellTowns(_Action, frozen=True, kw_only=True):
+    """Write to the towns whose agents work on it."""
+
+    told: events.TownsTold
+
+
 Begin: TypeAlias = BeginStart | BeginStop | BeginRestart | BeginDestroy
 Call: TypeAlias = (
     FindMachines
@@ -142,7 +148,7 @@ Call: TypeAlias = (
     | MintKey
     | HandOver
 )
-Action: TypeAlias = Begin | Call | Note | KeepBudget
+Action: TypeAlias = Begin | Call | Note | KeepBudget | TellTowns
 
 
 def expect_of(state: Instance) -> Expect:
@@ -150,15 +156,15 @@ def expect_of(state: Instance) -> Expect:
     return Expect(state.status, state.aim, state.epoch, state.serial, state.job is not None)
 
 
-def begun(action: Begin, epoch: int) -> events.Intent:
+def begun(state: Instance, action: Begin, epoch: int) -> events.Intent:
     """Return the intent that a beginning is written down as."""
     match action:
         case BeginStart():
-            return events.StartBegun(epoch)
+            return events.StartBegun(epoch, boot=state.contact.boot_id)
         case BeginStop():
             return events.StopBegun(epoch)
         case BeginRestart(silent=silent):
-            return events.RestartBegun(epoch, silent)
+            return events.RestartBegun(epoch, silent, boot=state.contact.boot_id)
         case BeginDestroy():
             return events.DestroyBegun(epoch)
 
@@ -267,6 +273,7 @@ def launch_of(state: Instance) -> ports.Launch:
         memory_mb=config.memory_mb,
         cpu_kind=config.cpu_kind,
         agent_version=config.agent_version,
+        agent_turn=config.agent_turn,
         model=config.model,
         volume_id=state.volume_id,
         config_version=config.version,

@@ -14,7 +14,18 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
-from holdfast.instances import contact, events, intents, keys, outcomes, restored, spend
+from holdfast.instances import (
+    contact,
+    events,
+    incidents,
+    intents,
+    keys,
+    outcomes,
+    restored,
+    spend,
+    towns,
+    upgrades,
+)
 from holdfast.instances.environment import reserved_reason
 from holdfast.instances.limits import (
     CONFIG_BYTES_MAX,
@@ -23,7 +34,15 @@ from holdfast.instances.limits import (
     VARIABLES_MAX,
 )
 from holdfast.instances.secret_catalogue import secrets_problem
-from holdfast.instances.state import NO_MACHINE, Config, Credentials, Instance, claim_lost
+from holdfast.instances.state import (
+    NO_MACHINE,
+    Config,
+    Credentials,
+    Instance,
+    Upgrade,
+    claim_lost,
+)
+from holdfast.instances.upgrades import STEP_WORDS
 
 Fold: TypeAlias = Callable[[Instance, Any, At], "Verdict[Instance]"]
 
@@ -35,7 +54,7 @@ MACHINE_SCOPE: Final = "machine"
 def apply(state: Instance, event: events.Event, at: At) -> Verdict[Instance]:
     """Return what the event makes of the instance."""
     kind = type(event)
-    guard = _guard(state, kind)
+    guard = None if _answers(state, event) else _guard(state, kind)
     if guard is not None:
         return guard
     verdict = _FOLDS[kind](state, event, at)
@@ -46,12 +65,18 @@ def apply(state: Instance, event: events.Event, at: At) -> Verdict[Instance]:
         new = replace(new, paused_ms=0)
     if _directs_otherwise(state, new):
         new = replace(new, revision=max(state.revision, new.revision) + 1)
-    return Applied(new)
+    return Applied(incidents.follow(state, new, at.now_ms))
+
+
+def _answers(state: Instance, event: events.Event) -> bool:
+    """Return whether a tombstone answers: a town waits for what never comes back otherwise."""
+    is_asked = isinstance(event, events.AgentsHosted) and event.destroyed
+    return is_asked and state.status == "destroyed"
 
 
 def _guard(state: Instance, kind: type) -> Refused | Ignored | None:
     """Refuse a request for an instance that does not exist; a letter to it is not answered."""
-    if state.status in NO_MACHINE and kind is events.SpendReported:
+    if state.status in NO_MACHINE and kind in _LETTERS:
         return Ignored("there is no such instance")
     if state.status == "absent":
         if kind in _BEFORE:
@@ -151,9 +176,26 @@ def _restart(state: Instance, _event: events.RestartRequested, at: At) -> Verdic
         return paused
     wanted = replace(
         state, desired="running", restart_wanted=True, failures=0, failed_ms=0, blocked="",
-        ladder_held=False,
+        ladder_held=False, upgrade=_unsettled(state),
     )  # fmt: skip
     return Applied(wanted)
+
+
+def _unsettled(state: Instance) -> Upgrade | None:
+    """Return the last order for a version, unless it is over and a person went on from there."""
+    last = state.upgrade
+    return last if last is not None and (not last.step or last.step in STEP_WORDS) else None
+
+
+def _upgrade(state: Instance, event: events.UpgradeRequested, at: At) -> Verdict[Instance]:
+    if state.desired == "destroyed":
+        return Refused("destroying", upgrades.DESTROYING)
+    ordered = upgrades.order(state, event.version, restore=event.restore)
+    if not isinstance(ordered, Instance):
+        return ordered
+    if spend.wanted(state) != "running" or not state.machine.id:
+        return Applied(ordered)  # it applies with its next start
+    return _restart(ordered, events.RestartRequested(), at)
 
 
 def _hold_ladder(state: Instance, _event: events.LadderStopRequested, _at: At) -> Verdict[Instance]:
@@ -183,11 +225,16 @@ def _destroy(state: Instance, _event: events.DestroyRequested, _at: At) -> Verdi
 def _configure(state: Instance, event: events.ConfigChanged, _at: At) -> Verdict[Instance]:
     if state.desired == "destroyed":
         return Refused("destroying", "the instance is being destroyed; nothing can be changed")
+    given = state
+    if event.agent_version and state.config.agent_version not in {"", event.agent_version}:
+        ordered = upgrades.order(state, event.agent_version, restore=False)
+        if not isinstance(ordered, Instance):
+            return ordered
+        state = ordered
     old = state.config
     gone = {name: None for name, value in event.secrets.items() if value is None}
     config = replace(
         old,
-        version=old.version + 1,
         env=_merged(old.env, event.env),
         secrets=_merged(old.secrets, event.secrets),
         paths=_merged(old.paths, {**event.paths, **gone}),
@@ -196,8 +243,15 @@ def _configure(state: Instance, event: events.ConfigChanged, _at: At) -> Verdict
         agent_version=old.agent_version if event.agent_version is None else event.agent_version,
         model=old.model if event.model is None else event.model,
     )
-    if replace(config, version=old.version) == old:
+    # Of before instances had a status: what is folded gives it one, and writes its row.
+    if config == old and state is given and state.health_ms:
         return Ignored("nothing differs")
+    # The first version that is kept is the one that it runs already: nothing is to be applied.
+    is_first = not old.agent_version and event == events.ConfigChanged(
+        agent_version=event.agent_version
+    )
+    if config != old and not is_first:
+        config = replace(config, version=old.version + 1)
     wrong = _config_problem(config)
     blocked = "" if state.blocked == "invalid" else state.blocked
     return wrong if wrong is not None else Applied(replace(state, config=config, blocked=blocked))
@@ -241,6 +295,7 @@ _FOLDS: Final[dict[type, Fold]] = {
     events.LadderRetryRequested: _retry_ladder,
     events.DestroyRequested: _destroy,
     events.ConfigChanged: _configure,
+    events.UpgradeRequested: _upgrade,
     events.ClaimLost: _claim_lost,
     **intents.FOLDS,
     **outcomes.FOLDS,
@@ -248,10 +303,15 @@ _FOLDS: Final[dict[type, Fold]] = {
     **keys.FOLDS,
     **restored.FOLDS,
     **spend.FOLDS,
+    **towns.FOLDS,
 }
+
+_LETTERS: Final = frozenset({events.SpendReported, events.AgentsHosted})
+"""Events that letters of others are."""
 
 _BEFORE: Final = frozenset({events.InstanceCreated, events.ClaimLost})
 """Events that an instance takes before it exists."""
 
-_AFTER: Final = frozenset({events.MachineCreated, events.MachineAdopted})
-"""Events that a tombstone takes: a machine that came to light late must still be removed."""
+_AFTER: Final = frozenset({events.MachineCreated, events.MachineAdopted, events.TownsTold})
+"""Events that a tombstone takes: a machine that came to light late must still be removed, and a
+town that asks is told."""

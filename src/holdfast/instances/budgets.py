@@ -23,7 +23,7 @@ from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import address
 from holdfast.letters.budgets import budget_view, crossings
-from holdfast.letters.spend import Crossing, Spending, spent_of
+from holdfast.letters.spend import Crossing, Spending, fields_of, spent_of
 from holdfast.wire.api.budgets import BudgetSet, BudgetView
 from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.budget import Budget, limits_of
@@ -111,11 +111,12 @@ def _crossings(budget: Budget, spending: Spending | None) -> tuple[Crossing, ...
     if spending is None:
         return ()
     found = crossings(limits_of(budget), partial(spent_of, spending), spending.at_ms)
-    return tuple(Crossing(**spend.fields_of(one)) for one in found)
+    return tuple(Crossing(**fields_of(one)) for one in found)
 
 
 def _view(state: Instance, spending: Spending | None, now_ms: int) -> BudgetView:
     """Return the budget of an instance, and what was spent of it."""
-    found = budget_view(state.budget, state.meters, spending, now_ms)
+    node = spend.node_of(state)
+    found = budget_view(node, state.budget, state.meters, spending, now_ms)
     paused = spend.pause_words(state)[:REASON_MAX]
-    return replace(found, instance=state.id, node=spend.node_of(state), paused=paused)
+    return replace(found, instance=state.id, paused=paused)

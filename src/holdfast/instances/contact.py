@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
-from holdfast.instances import events, spend
+from holdfast.instances import events, spend, upgrades
 from holdfast.instances.state import Contact, Instance
 
 
@@ -57,7 +57,7 @@ def _reported(state: Instance, event: events.MachineReported, at: At) -> Verdict
     )
     if new == old:
         return Ignored("nothing differs")
-    heard = replace(state, contact=new)
+    heard = upgrades.follow(replace(state, contact=new))
     if state.status == "stopped" and not state.aim and state.machine.id:
         heard = replace(heard, suspect_ms=at.now_ms)  # a stopped machine sends no check-in
     return Applied(heard)

@@ -24,7 +24,7 @@ from holdfast.actors.definition import (
     Work,
 )
 from holdfast.actors.ports import arrival_of
-from holdfast.instances import actions, events, ports, spend
+from holdfast.instances import actions, events, ports, towns
 from holdfast.instances.apply import MACHINE_SCOPE, NAME_SCOPE, SANDBOX_SCOPE, apply
 from holdfast.instances.invariants import INVARIANTS
 from holdfast.instances.policy import Policy, decode_policy, encode_policy
@@ -42,7 +42,8 @@ from holdfast.instances.views import views
 from holdfast.kernel.ids import Address, address
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
 from holdfast.letters.instances import NODE, PAIRING, InstanceDestroyed
-from holdfast.letters.spend import SENDER, SpendCrossed
+from holdfast.letters.spend import SENDER, SpendCrossed, fields_of
+from holdfast.letters.towns import TOWN, AgentsHosted
 from holdfast.wire.consent import node_of_instance
 
 KIND: Final = "instance"
@@ -65,10 +66,12 @@ def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work
     """
     if isinstance(action, actions.Note):
         return Work(intents=(action.event,), letters=_letters(state, action.event))
+    if isinstance(action, actions.TellTowns):
+        return Work(intents=(action.told,), letters=towns.letters(state, action.told.absence))
     if isinstance(action, actions.KeepBudget):
         intents = action.events
     elif isinstance(action, actions.Begin):
-        intents = (actions.begun(action, state.epoch + 1),)
+        intents = (actions.begun(state, action, state.epoch + 1),)
     else:
         return actions.call(state, action, policy, at)
     begun = state
@@ -90,6 +93,7 @@ def _letters(state: Instance, event: events.Intent) -> tuple[Letter, ...]:
     return (
         Letter(to=address(PAIRING, state.id), body=letter),
         Letter(to=address(NODE, node_of_instance(state.account, state.id)), body=letter),
+        *towns.letters(state, "destroyed"),
     )
 
 
@@ -247,7 +251,13 @@ def received(sender: Address, letter: Letter) -> events.Event:
         case SpendCrossed(account=account) as said if sender == address(
             SENDER, node_of_instance(account, letter.to.id)
         ):
-            return events.SpendReported(**spend.fields_of(said))
+            return events.SpendReported(**fields_of(said))
+        case AgentsHosted(account=account, hosted=hosted, destroyed=destroyed) if (
+            sender.kind == TOWN
+        ):
+            return events.AgentsHosted(
+                town=sender.id, account=account, hosted=hosted, destroyed=destroyed
+            )
         case other:
             message = f"{sender} may not write {type(other).__name__} to {letter.to}"
             raise ValueError(message)
@@ -259,8 +269,14 @@ def lost(claim: Claim) -> events.Event:
 
 
 def entity(state: Instance, _key: str) -> bytes | None:
-    """Return what the state's hash is taken of; an instance that never was has none."""
-    return None if state == empty(state.id) else encode_state(state)
+    """Return what the state's hash is taken of; an instance that never was has none.
+
+    Incidents, and since when its status is what it is, are left out: nothing is decided by them,
+    and a plane that did not keep them yet left ticks whose hashes must be met again.
+    """
+    if state == empty(state.id):
+        return None
+    return encode_state(replace(state, health_ms=0, incidents=()))
 
 
 def with_volumes(policy: Policy, *providers: str) -> Policy:

@@ -32,9 +32,10 @@ RESERVED_PREFIXES: Final = ("HOLDFAST_", "KILOCLAW_", "FLY_")
 class Platform(Struct, frozen=True, kw_only=True):
     """What every machine of this plane is launched with.
 
-    `defaults` are variables that owners may change, `fixed` ones that they may not. With
-    `consent_key`, which returns the public key that signs grants now, an observer runs beside each
-    agent and sends to `plane_url`.
+    `defaults` are variables that owners may change. With `consent_key`, which returns the public
+    key that signs grants now, an observer runs beside each agent and sends to `plane_url`.
+    `installed` returns the folder of a version of an agent, that of new instances without a
+    version, and nothing for a bundled agent.
     """
 
     checkin_url: str
@@ -44,7 +45,7 @@ class Platform(Struct, frozen=True, kw_only=True):
     plane_url: str = ""
     consent_key: Callable[[], str] | None = None
     defaults: dict[str, str] = {}
-    fixed: dict[str, str] = {}
+    installed: Callable[[str, str], str] | None = None
 
 
 class Environment(Struct, frozen=True):
@@ -131,7 +132,16 @@ def _reserved(launch: Launch, platform: Platform) -> dict[str, str]:
     optional = {
         "HOLDFAST_WAKE_URL": platform.wake_url,
         "HOLDFAST_AGENT_VERSION": launch.agent_version,
+        "HOLDFAST_AGENT_TURN": str(launch.agent_turn) if launch.agent_turn else "",
         "HOLDFAST_DEFAULT_MODEL": launch.model,
         "HOLDFAST_SECRET_PATHS": _paths(launch),
     }
-    return always | {name: value for name, value in optional.items() if value} | platform.fixed
+    given = {name: value for name, value in optional.items() if value}
+    return always | given | _installation(launch, platform)
+
+
+def _installation(launch: Launch, platform: Platform) -> dict[str, str]:
+    """Return where the version is that the instance keeps; nothing for a bundled agent."""
+    installed = platform.installed
+    folder = installed(launch.agent, launch.agent_version) if installed is not None else ""
+    return {f"HOLDFAST_{launch.agent.upper()}_HOME": folder} if folder else {}

@@ -18,6 +18,7 @@ from holdfast.instances.ports import Seen
 from holdfast.instances.state import Config, Step
 from holdfast.letters.machine import Condition
 from holdfast.letters.spend import Crossing
+from holdfast.letters.towns import Absence
 from holdfast.wire.budget import Budget
 
 EVENT_VERSION = 1
@@ -89,6 +90,14 @@ class ConfigChanged(Struct, frozen=True, kw_only=True, tag="ConfigChanged"):
     model: str | None = None
 
 
+class UpgradeRequested(Struct, frozen=True, kw_only=True, tag="UpgradeRequested", gc=False):
+    """Another version of its agent was requested; an older one with the state that it wrote."""
+
+    version: str
+    restore: bool = False
+    reason: str = ""
+
+
 class KeyRotated(Struct, frozen=True, kw_only=True, tag="KeyRotated", gc=False):
     """The machine has a new API key; the one before stays valid until `previous_expires_ms`."""
 
@@ -137,9 +146,10 @@ class GoOnRequested(Struct, frozen=True, tag="GoOnRequested", gc=False):
 
 
 class StartBegun(Struct, frozen=True, tag="StartBegun", gc=False):
-    """A start began under this epoch."""
+    """A start began under this epoch; `boot` is that of the machine that had reported last."""
 
     epoch: int
+    boot: str | None = None
 
 
 class StopBegun(Struct, frozen=True, tag="StopBegun", gc=False):
@@ -149,10 +159,11 @@ class StopBegun(Struct, frozen=True, tag="StopBegun", gc=False):
 
 
 class RestartBegun(Struct, frozen=True, tag="RestartBegun", gc=False):
-    """A restart began under this epoch."""
+    """A restart began under this epoch; `boot` is that of the machine that had reported last."""
 
     epoch: int
     silent: bool = False
+    boot: str | None = None
 
 
 class DestroyBegun(Struct, frozen=True, tag="DestroyBegun", gc=False):
@@ -429,6 +440,24 @@ class SpendReported(Crossing, frozen=True, kw_only=True, tag="SpendReported", gc
     """The counters of its node show another level of a limit of its budget."""
 
 
+class AgentsHosted(Struct, frozen=True, kw_only=True, tag="AgentsHosted", gc=False):
+    """Agents of a town work on the instance, or none any more; `account` owns the town.
+
+    `destroyed`: it is answered even if it was destroyed; letters from before were not.
+    """
+
+    town: str
+    account: str
+    hosted: bool
+    destroyed: bool = False
+
+
+class TownsTold(Struct, frozen=True, tag="TownsTold", gc=False):
+    """Intent: the towns of its agents are told why nothing can be started on it, or that it can."""
+
+    absence: Absence
+
+
 class ClaimLost(Struct, frozen=True, tag="ClaimLost", gc=False):
     """Another actor holds the claim that this one tried to take."""
 
@@ -455,6 +484,7 @@ Request: TypeAlias = (
     | LadderRetryRequested
     | DestroyRequested
     | ConfigChanged
+    | UpgradeRequested
     | KeyRotated
     | TokenRotated
     | SecretsResealed
@@ -483,6 +513,7 @@ Intent: TypeAlias = (
     | SpendPeriodEnded
     | BudgetPaused
     | BudgetPauseEnded
+    | TownsTold
 )
 CallOutcome: TypeAlias = (
     MachineCreated
@@ -508,6 +539,7 @@ ContactEvent: TypeAlias = (
     | TwinSeen
     | MachineWatched
     | SpendReported
+    | AgentsHosted
     | ClaimLost
 )
 Event: TypeAlias = Request | Intent | CallOutcome | ContactEvent | Restored

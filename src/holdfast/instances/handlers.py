@@ -20,13 +20,14 @@ from msgspec.structs import replace
 from holdfast.actors import calls
 from holdfast.actors.ports import Answer, Mailboxes, Reader
 from holdfast.actors.record import TickRecord, decode_record
-from holdfast.instances import events, presenters
+from holdfast.instances import events, presenters, upgrades
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
 from holdfast.instances.index import FleetIndex, list_cursor, list_query
 from holdfast.instances.limits import KEY_LIFE_MS
+from holdfast.instances.placement import Placement
 from holdfast.instances.policy import Policy
-from holdfast.instances.ports import Contacts, Context, Logs, Sealer
+from holdfast.instances.ports import Agents, Contacts, Context, Logs, Sealer
 from holdfast.instances.start_report import (
     climbs_view,
     confinement_of,
@@ -37,7 +38,7 @@ from holdfast.instances.start_report import (
     start_view,
     status_of,
 )
-from holdfast.instances.state import Config
+from holdfast.instances.state import CPUS, MEMORY_MB, Config
 from holdfast.instances.views import (
     DETAIL_VIEW,
     INSTANCE_VIEW,
@@ -48,6 +49,7 @@ from holdfast.instances.views import (
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.ids import Address
+from holdfast.wire.agents import is_release
 from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import (
@@ -64,7 +66,9 @@ from holdfast.wire.api.instances import (
     LogTail,
     Timeline,
 )
+from holdfast.wire.api.upgrades import InstanceUpgrade
 from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
+from holdfast.wire.health import HEALTHS
 from holdfast.wire.salvage import fit
 from holdfast.wire.times import time_text
 
@@ -76,13 +80,14 @@ _CHUNK: Final = 10
 """Rows of a page read before the loop gets a turn: about 0.4 ms, since many lists may be asked."""
 
 _TICKS_MAX: Final = 500
+_CODES: Final = tuple(HEALTHS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """What the handlers need.
 
-    New instances are placed with `provider` in `region`; `account` owns what an operator makes
+    `placement` is where new instances may go; `account` owns what an operator makes
     without naming one. `policy` is the one that the engine decides by, for explanations.
     `agents` names those that can be run, `accounts` those that there are; without them any name is
     taken. `fleet` is the index that lists are made of.
@@ -97,10 +102,9 @@ class Deps:
     chance: Chance
     clock: Clock
     policy: Policy
-    provider: str
-    region: str
+    placement: Placement
     account: str
-    agents: Callable[[], frozenset[str]] | None = None
+    agents: Agents | None = None
     accounts: Callable[[], Awaitable[frozenset[str]]] | None = None
 
 
@@ -117,6 +121,8 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
         "instance.stop": made.stop,
         "instance.restart": made.restart,
         "instance.rotate-secrets": made.rotate_secrets,
+        "instance.upgrade": made.upgrade,
+        "instance.upgrade-preview": made.preview_upgrade,
         "instance.ladder-stop": made.stop_ladder,
         "instance.ladder-retry": made.retry_ladder,
         "instance.destroy": made.destroy,
@@ -141,6 +147,7 @@ class InstanceCalls:
         account = calls.listed_account(call)
         limit = call.number("limit", calls.PAGE_DEFAULT)
         query = list_query(call.query, account, limit=limit)
+        await self._check_agent(query.agent)
         page = await self._deps.fleet.page(query)
         views: list[InstanceView] = []
         for number, instance in enumerate(page.ids, 1):
@@ -157,8 +164,20 @@ class InstanceCalls:
                 next=following,
                 total=page.total,
                 counts=dict(page.counts),  # type: ignore[arg-type]
+                health_counts={_CODES[rank]: many for rank, many in sorted(page.healths.items())},
             )
         )
+
+    async def _check_agent(self, agent: str) -> None:
+        """Refuse (400) to filter by an agent that no instance uses and that cannot be run."""
+        if not agent or self._deps.agents is None:
+            return
+        known = self._deps.agents.names() | await self._deps.fleet.agents()
+        if agent not in known:
+            text = f"No agent is called {agent!r} here."
+            raise Refusal(
+                400, "unknown_value", text, field="agent", fix=f"use {', '.join(sorted(known))}"
+            )
 
     def _merged(self, view: InstanceView, seq: int) -> InstanceView:
         """Return a committed row with the fields of the machine's last contact added."""
@@ -195,8 +214,10 @@ class InstanceCalls:
         observer = observer_view(status_of(view, last))
         facts = {
             "provider": detail.provider,
+            "size": self._size_words(detail),
             "volume": detail.volume_id,
-            "failed starts in a row": str(detail.failures) if detail.failures else "",
+            "version": _version_words(view, detail),
+            "did not stay up": f"{detail.failures} in a row" if detail.failures else "",
             "configuration": "changed since its launch; restart to apply" if pending else "",
             "observer": observer_words(observer),
         }
@@ -213,8 +234,17 @@ class InstanceCalls:
                 climbs=climbs_view(view, last),
                 observer=observer,
                 details=tuple(Detail(name=n, value=v) for n, v in facts.items() if v),
+                incidents=presenters.incident_views(detail.incidents, self._deps.clock.now_ms()),
+                recovery_s=presenters.recovery_s(detail.incidents),
             )
         )
+
+    def _size_words(self, detail: DetailRow) -> str:
+        """Return how large its machine is, where its cloud enforces that."""
+        offer = self._deps.placement.offers.get(detail.provider)
+        if offer is None or not offer.sizes:
+            return ""
+        return f"{detail.cpus} CPUs, {detail.memory_mb:,} MiB of memory"
 
     async def explain(self, call: Call) -> Reply:
         """Say why it is as it is, from the rules themselves."""
@@ -259,7 +289,7 @@ class InstanceCalls:
         if not view.machine_id:
             return Reply(LogTail(lines=(), note="it has no machine yet"))
         row = await self._deps.reader.view(DETAIL_VIEW, view.id)
-        provider = read_detail(row[0]).provider if row is not None else self._deps.provider
+        provider = read_detail(row[0]).provider if row is not None else self._deps.placement.cloud
         wanted = int(call.query.get("lines", LOG_LINES_DEFAULT))
         chunk = await self._deps.logs.tail(provider, view.machine_id, lines=wanted)
         lines = [presenters.log_line(text) for text in chunk.lines]
@@ -273,11 +303,9 @@ class InstanceCalls:
         """Make an instance; its key is made here, sealed, and never shown."""
         body: InstanceCreate = call.body
         account = await self._account_for(call, body)
-        known = self._deps.agents
-        if known is not None and body.agent not in known():
-            fix = f"Choose one of: {', '.join(sorted(known()))}."
-            text = f"No agent is called {body.agent!r} here."
-            raise Refusal(400, "unknown_agent", text, field="agent", fix=fix)
+        self._check_runnable(body.agent)
+        cloud, region = self._deps.placement.choose(body.cloud, body.region)
+        self._deps.placement.check_size(cloud, cpus=body.cpus, memory_mb=body.memory_mb)
         instance_id = self._new_id(call, account)
         api_key = self._deps.chance.token(KEY_PREFIX)
         seal = self._deps.sealer.seal
@@ -286,15 +314,18 @@ class InstanceCalls:
             name=body.name,
             sandbox_id=sandbox_of_instance(instance_id),
             agent=body.agent,
-            provider=self._deps.provider,
-            region=body.region or self._deps.region,
+            provider=cloud,
+            region=region,
             desired=body.desired,
             config=Config(
+                cpus=body.cpus or CPUS,
+                memory_mb=body.memory_mb or MEMORY_MB,
                 env=dict(sorted(body.env.items())),
                 secrets={
                     name: seal(value, Context(account, instance_id, name))
                     for name, value in sorted(body.secrets.items())
                 },
+                agent_version=self._version(body.agent, body.version),
             ),
             key_hash=key_hash(api_key),
             sealed_key=seal(api_key, Context(account, instance_id, KEY_NAME)),
@@ -305,6 +336,32 @@ class InstanceCalls:
             return calls.pending(answer)
         calls.refuse_if_refused(answer)
         return Reply(await self._view(call, instance_id), status=201)
+
+    def _check_runnable(self, agent: str) -> None:
+        """Refuse an agent that cannot be run here."""
+        known = self._deps.agents
+        if known is not None and agent not in known.names():
+            fix = f"Choose one of: {', '.join(sorted(known.names()))}."
+            text = f"No agent is called {agent!r} here."
+            raise Refusal(400, "unknown_agent", text, field="agent", fix=fix)
+
+    def _version(self, agent: str, asked: str) -> str:
+        """Return the version that an instance keeps; refuse one that is not installed.
+
+        Nothing asked is the version that new instances get, and a bundled agent has none.
+        """
+        known = self._deps.agents
+        if known is None or not asked:
+            return "" if known is None else known.default(agent)
+        found = known.find(agent, asked)
+        if found is not None:
+            return found
+        there = known.versions(agent)
+        text = f"{agent} {asked!r} is not installed on this host."
+        fix = f"Install it: holdfast agents install {agent} --version {asked}"
+        if not there:
+            text, fix = f"{agent} is part of Holdfast and has one version.", "Leave it out."
+        raise Refusal(400, "unknown_version", text, field="version", fix=fix)
 
     async def _account_for(self, call: Call, body: InstanceCreate) -> str:
         own = call.principal.account
@@ -347,6 +404,28 @@ class InstanceCalls:
         event = events.TokenRotated(previous_expires_ms=until_ms, renew_key=body.key)
         return await self._order(call, event)
 
+    async def upgrade(self, call: Call) -> Reply:
+        """Change the version of its agent."""
+        body: InstanceUpgrade = call.body
+        view = await self._view(call, call.path["id"])
+        version = self._version(view.agent, body.version)
+        event = events.UpgradeRequested(version=version, restore=body.restore, reason=body.reason)
+        return await self._order(call, event)
+
+    async def preview_upgrade(self, call: Call) -> Reply:
+        """Say what another version would change."""
+        view = await self._view(call, call.path["id"])
+        version = self._version(view.agent, call.query.get("version", ""))
+        loaded = await self._deps.reader.load(_actor(view.id))
+        if loaded is None:
+            raise calls.missing("instance")
+        state, known = presenters.state_of(loaded, view.id), self._deps.agents
+        before = state.config.agent_version
+        versions = [] if known is None else known.versions(view.agent)
+        return Reply(
+            upgrades.preview(state, version, versions=versions, is_kept=before in versions)
+        )
+
     async def stop_ladder(self, call: Call) -> Reply:
         """Stop the recovery of its agent where it is."""
         return await self._order(call, events.LadderStopRequested(call.body.reason))
@@ -373,14 +452,27 @@ class InstanceCalls:
         """Change variables and secrets; they reach the agent with its next start."""
         body: InstancePatch = call.body
         view = await self._view(call, call.path["id"])
+        if body.cpus or body.memory_mb:
+            await self._check_size(view.id, body)
         secrets = {
             name: value
             if value is None
             else self._deps.sealer.seal(value, Context(view.account, view.id, name))
             for name, value in sorted(body.secrets.items())
         }
-        env = dict(sorted(body.env.items()))
-        return await self._order(call, events.ConfigChanged(env=env, secrets=secrets))
+        event = events.ConfigChanged(
+            env=dict(sorted(body.env.items())),
+            secrets=secrets,
+            agent_version=self._version(view.agent, body.version) if body.version else None,
+            cpus=body.cpus,
+            memory_mb=body.memory_mb,
+        )
+        return await self._order(call, event)
+
+    async def _check_size(self, instance_id: str, body: InstancePatch) -> None:
+        row = await self._deps.reader.view(DETAIL_VIEW, instance_id)
+        cloud = "" if row is None else read_detail(row[0]).provider
+        self._deps.placement.check_size(cloud, cpus=body.cpus, memory_mb=body.memory_mb)
 
     async def _order(self, call: Call, event: events.Event) -> Reply:
         """Accept an order and answer with what the tick made of it."""
@@ -454,6 +546,14 @@ def _read_record(body: bytes) -> TickRecord | None:
         return decode_record(body)
     except ValueError:
         return None
+
+
+def _version_words(view: InstanceView, detail: DetailRow) -> str:
+    """Return which version of its agent it keeps, and which one runs where that is another."""
+    kept, runs = detail.agent_version, view.agent_version
+    if not kept or not runs or is_release(kept, runs):
+        return kept
+    return f"{kept}, from its next start; {runs} runs"
 
 
 def _actor(instance_id: str) -> Address:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
 import msgspec
@@ -25,9 +26,11 @@ from holdfast.kernel.log import Log
 from holdfast.letters.machine import LastContact
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.instances import InstanceView
+from holdfast.wire.health import RANKS, HealthCode
 from holdfast.wire.limits import PAGE_ITEMS_MAX
+from holdfast.wire.parsers import from_json
 
-Sort = Literal["name", "status", "agent", "created", "restarts", "contact", "load"]
+Sort = Literal["name", "status", "health", "agent", "created", "restarts", "contact", "load"]
 
 FILL_ROWS: Final = 100
 """Rows read and decoded before the loop gets a turn: about 2 ms."""
@@ -59,7 +62,7 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     """One instance in the index.
 
     `name` is in lower case; `load` is in thousandths, NO_LOAD where none is known; `contact_ms` is
-    0 for never.
+    0 for never. `health` is the rank of its status, the worst first.
     """
 
     id: str
@@ -72,6 +75,7 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     restarts: int
     contact_ms: int
     load: int
+    health: int = RANKS["unreported"]
 
 
 class Heard(Struct, frozen=True, array_like=True, gc=False):
@@ -103,6 +107,7 @@ class Query(NamedTuple):
     sort: Sort = "name"
     descending: bool = False
     after: Mark | None = None
+    healths: tuple[int, ...] = ()
 
 
 def list_query(given: Mapping[str, str], account: str | None, *, limit: int) -> Query:
@@ -114,14 +119,19 @@ def list_query(given: Mapping[str, str], account: str | None, *, limit: int) -> 
     return Query(
         account=account,
         limit=min(limit, PAGE_ITEMS_MAX),
-        statuses=tuple(one for one in given.get("status", "").split(",") if one),
+        statuses=_words(given, "status"),
         agent=given.get("agent", ""),
         attention=None if not attention else attention == "true",
         text=given.get("text", ""),
         sort=sort,
         descending=order.startswith("-"),
         after=_mark(after, order) if after else None,
+        healths=tuple(RANKS[cast("HealthCode", one)] for one in _words(given, "health")),
     )
+
+
+def _words(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(one for one in given.get(name, "").split(",") if one)
 
 
 def list_cursor(query: Query, mark: Mark | None) -> str:
@@ -141,7 +151,7 @@ def _cut(value: str | int) -> str | int:
 def _mark(cursor: str, order: str) -> Mark:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        told, value, name, instance = _CURSOR.decode(urlsafe_b64decode(padded))
+        told, value, name, instance = from_json(_CURSOR, urlsafe_b64decode(padded))
     except ValueError:
         told, value, name, instance = "", "", "", ""
     if told != order:
@@ -153,12 +163,16 @@ def _mark(cursor: str, order: str) -> Mark:
 
 
 class Page(NamedTuple):
-    """The ids of a page; `total` counts all matches, `counts` all rows of the account by status."""
+    """The ids of a page; `total` counts all matches.
+
+    `counts` counts all rows of the account by status, `healths` by the rank of their health.
+    """
 
     ids: tuple[str, ...]
     following: Mark | None
     total: int
     counts: Mapping[str, int]
+    healths: Mapping[int, int] = MappingProxyType({})
 
 
 class IndexStore(Protocol):
@@ -335,6 +349,7 @@ class FleetIndex:
             restarts=max(view.restarts, last.restarts) if last else view.restarts,
             contact_ms=last.heard_ms if last else 0,
             load=_load(last) if last and runs else NO_LOAD,
+            health=RANKS[view.health.code],
         )
 
 

@@ -34,7 +34,7 @@ NO_ANSWER: Final = "no_answer"
 def _start_begun(state: Instance, event: events.StartBegun, at: At) -> Verdict[Instance]:
     begun = begin(state, "start", event.epoch, at.now_ms)
     machine = replace(state.machine, state="")
-    return Applied(replace(begun, machine=machine, blocked=""))
+    return Applied(replace(begun, machine=machine, blocked="", aim_boot=event.boot))
 
 
 def _stop_begun(state: Instance, event: events.StopBegun, at: At) -> Verdict[Instance]:
@@ -54,7 +54,7 @@ def _restart_begun(state: Instance, event: events.RestartBegun, at: At) -> Verdi
     contact = begun.contact
     if event.silent:
         contact = replace(contact, silent_restarts=contact.silent_restarts + 1)
-    return Applied(replace(begun, contact=contact))
+    return Applied(replace(begun, contact=contact, aim_boot=event.boot))
 
 
 def _destroy_begun(state: Instance, event: events.DestroyBegun, at: At) -> Verdict[Instance]:

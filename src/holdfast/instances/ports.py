@@ -39,6 +39,7 @@ class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_mb: int = 1_024
     cpu_kind: Literal["shared", "performance"] = "shared"
     agent_version: str = ""
+    agent_turn: int = 0
     model: str = ""
     volume_id: str = ""
     config_version: int = 0
@@ -279,6 +280,26 @@ class Holders(Protocol):
 
     async def tell(self, instance_id: str, secrets: Secrets, *, overlap_ms: int) -> str:
         """Hand secrets to an instance's controller; return why it did not take them, or nothing."""
+        ...
+
+
+class Agents(Protocol):
+    """The agents that can run on this host, and their versions."""
+
+    def names(self) -> frozenset[str]:
+        """Return the agents that can run."""
+        ...
+
+    def versions(self, agent: str) -> list[str]:
+        """Return the installed versions of an agent, the newest last; none for bundled ones."""
+        ...
+
+    def default(self, agent: str) -> str:
+        """Return the version that new instances get, or an empty string."""
+        ...
+
+    def find(self, agent: str, asked: str) -> str | None:
+        """Return the installed version that a person means; None where there is none."""
         ...
 
 

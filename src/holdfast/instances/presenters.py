@@ -7,6 +7,7 @@ decide. Nothing is stored for either, so neither can disagree with what happened
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any, Final, Literal
 
 import msgspec
@@ -17,15 +18,21 @@ from holdfast.actors.record import TickRecord
 from holdfast.instances import spend
 from holdfast.instances.apply import apply
 from holdfast.instances.events import decode_event
+from holdfast.instances.happenings import sentence
+from holdfast.instances.health import health, launch_words, needs_look, next_words
 from holdfast.instances.policy import Policy
-from holdfast.instances.reconcile import Hold, decide
-from holdfast.instances.state import Instance, decode_state, empty
+from holdfast.instances.reconcile import AGENT_RECOVERY, Hold, decide
+from holdfast.instances.state import Incident, Instance, decode_state, empty
 from holdfast.instances.views import attention, shown_status
+from holdfast.kernel.clock import SECOND_MS
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import Explanation, Fact, LogLine, TimelineEntry
+from holdfast.wire.api.instances import Incident as IncidentView
 from holdfast.wire.controller.checkin import Recovery
+from holdfast.wire.health import HEALTHS, Health
 from holdfast.wire.limits import LOG_LINE_MAX, REASON_MAX, TEXT_MAX
-from holdfast.wire.times import time_text
+from holdfast.wire.parsers import json_as
+from holdfast.wire.times import parse_time, time_text
 
 _AGENT_LINE: Final = "agent.line"
 _HIDDEN_FIELDS: Final = frozenset(
@@ -48,6 +55,44 @@ def state_of(loaded: Loaded, instance_id: str) -> Instance:
 
 def _at(row: Logged) -> At:
     return At(row.at_ms, row.tick, row.id)
+
+
+# ----------------------------------------------------------------------------- incidents
+
+
+def incident_views(incidents: Sequence[Incident], now_ms: int) -> tuple[IncidentView, ...]:
+    """Return outages as the API shows them, the latest first."""
+    return tuple(_incident_view(one, now_ms) for one in reversed(incidents))
+
+
+def _incident_view(one: Incident, now_ms: int) -> IncidentView:
+    until_ms = one.back_ms or one.ended_ms or now_ms
+    state: Literal["down", "proving", "recovered", "dropped"] = "down"
+    if one.ended_ms:
+        state = "dropped" if one.dropped else "recovered"
+    elif one.back_ms:
+        state = "proving"
+    return IncidentView(
+        number=one.number,
+        code=one.code,  # type: ignore[arg-type]
+        worst=one.worst,  # type: ignore[arg-type]
+        state=state,
+        text=one.text,
+        noticed_at=time_text(one.noticed_ms),
+        back_at=time_text(one.back_ms) if one.back_ms else None,
+        ended_at=time_text(one.ended_ms) if one.ended_ms else None,
+        down_s=max(until_ms - one.noticed_ms, 0) // SECOND_MS,
+        restarts=one.last_restarts - one.restarts,
+        launches=one.last_launches - one.launches,
+        repairs=one.repairs,
+        work_cuts=max(one.last_cuts - one.cuts, 0),
+    )
+
+
+def recovery_s(incidents: Sequence[Incident]) -> int | None:
+    """Return the median time to recover in seconds, None where nothing was recovered from."""
+    times = [one.back_ms - one.noticed_ms for one in incidents if one.ended_ms and one.back_ms]
+    return round(median(times) / SECOND_MS) if times else None
 
 
 # ------------------------------------------------------------------------------ timeline
@@ -123,12 +168,23 @@ def _event_entry(row: Logged) -> TimelineEntry:
         reason=said[:REASON_MAX],
         cause=row.cause[:TEXT_MAX],
         details=_details(fields, row.by),
+        text=_happened(fields, row),
     )
+
+
+def _happened(fields: dict[str, Any], row: Logged) -> str:
+    """Return what happened in a sentence; nothing for what changed nothing by itself."""
+    if row.outcome == "ignored" and row.source in {"effect", "probe"}:
+        return ""
+    text = sentence(str(fields.get("type", "")), fields)
+    if row.outcome == "refused":
+        return f"{text or 'An order'}, and was refused: {row.message}"[:REASON_MAX]
+    return text
 
 
 def _fields(body: bytes) -> dict[str, Any]:
     try:
-        decoded = msgspec.json.decode(body)
+        decoded = json_as(object, body)
     except (msgspec.DecodeError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
@@ -159,14 +215,15 @@ def _text(value: object) -> str:
 
 def explain(state: Instance, policy: Policy, now_ms: int) -> Explanation:
     """Return why it is as it is, from the rules themselves, and what they wait for."""
-    answer = decide(state, policy, now_ms)
+    answer, found = decide(state, policy, now_ms), health(state)
     facts = [*_budget_facts(state), *_fault_facts(state), *_contact_facts(state)]
     if state.job is not None:
         text = f"the call {state.job.step!r} to {state.provider} is under way"
         facts.append(Fact(code="call", text=text, at=time_text(state.job.began_ms)))
     next_at: str | None = None
     if isinstance(answer, Hold):
-        facts.append(Fact(code=f"rule.{answer.rule}"[:TEXT_MAX], text=answer.because))
+        if answer.rule != AGENT_RECOVERY:  # its health says why
+            facts.append(Fact(code=f"rule.{answer.rule}"[:TEXT_MAX], text=answer.because))
         waiting_for = answer.because
         next_at = time_text(answer.until_ms) if answer.until_ms is not None else None
     else:
@@ -178,38 +235,27 @@ def explain(state: Instance, policy: Policy, now_ms: int) -> Explanation:
         id=state.id,
         desired=state.desired,
         status=shown_status(state),
-        summary=_summary(state)[:REASON_MAX],
+        summary=summary_of(found, now_ms)[:REASON_MAX],
         facts=tuple(facts),
         waiting_for="" if settled else waiting_for,
         next_at=next_at,
-        fix=attention(state)[:REASON_MAX] if state.blocked or state.paused_ms else "",
+        fix=_fix(state, found)[:REASON_MAX],
+        health=found,
     )
 
 
-def _summary(state: Instance) -> str:
-    """Return one sentence."""
-    if state.blocked:
-        return f"It is not running: {attention(state)}."
-    if state.paused_ms:
-        doing = "being stopped" if shown_status(state) != "paused" else "not running"
-        return f"It is {doing}, {spend.pause_words(state)}."
-    match state.status:
-        case "running" if state.aim == "stop" or state.desired == "stopped":
-            return "It is running and about to be stopped, as was asked for."
-        case "running" if state.contact.heard == "lost":
-            return "Its machine is there but has not been heard for a while."
-        case "running" if state.contact.agent_ready is False:
-            return "Its machine is running; the agent in it is not ready."
-        case "running":
-            return "It is running."
-        case "stopped" | "provisioned" if state.desired == "stopped":
-            return "It is stopped because that is what was asked for."
-        case "stopped" | "provisioned":
-            return "It is to run and is not: the last start failed; another is to come."
-        case "destroying":
-            return "It is being destroyed."
-        case status:
-            return f"It is {status}."
+def _fix(state: Instance, found: Health) -> str:
+    """Return what a person can do, or nothing where nothing needs them."""
+    if state.blocked or state.paused_ms:
+        return attention(state)
+    return found.fix if needs_look(found) else ""
+
+
+def summary_of(found: Health, now_ms: int) -> str:
+    """Return a status in one sentence."""
+    at_ms = parse_time(found.next_try) if found.next_try else None
+    then = next_words(at_ms or 0, now_ms)
+    return f"{HEALTHS[found.code].title}: {'; '.join(filter(None, (found.text, then)))}."
 
 
 def _budget_facts(state: Instance) -> list[Fact]:
@@ -245,7 +291,7 @@ def _contact_facts(state: Instance) -> list[Fact]:
         since = time_text(contact.since_ms)
         facts.append(Fact(code=f"contact.{contact.heard}", text=f"the machine {word}", at=since))
     if state.failures:
-        text = f"{state.failures} start(s) in a row failed"
+        text = launch_words(state)
         facts.append(Fact(code="failures", text=text, at=time_text(state.failed_ms)))
     if state.machine.id and state.machine.config_version not in {0, state.config.version}:
         text = "its configuration was changed since it was launched; restart it to apply that"
@@ -266,6 +312,11 @@ def _recovery_facts(recovery: Recovery | None) -> list[Fact]:
         facts.append(Fact(code="recovery.held", text="its recovery was stopped by somebody"))
     if recovery.blocked:
         facts.append(Fact(code="recovery.blocked", text=recovery.blocked))
+    if recovery.config == "failed":
+        text = (
+            f"its last change of configuration failed and is still there: {recovery.config_reason}"
+        )
+        facts.append(Fact(code="config.failed", text=text[:REASON_MAX]))
     if recovery.config == "rolled_back":
         text = f"its last change of configuration was rolled back: {recovery.config_reason}"
         facts.append(Fact(code="config.rolled_back", text=text[:REASON_MAX]))

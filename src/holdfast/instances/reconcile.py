@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.instances import actions as act
-from holdfast.instances import events, keys, spend
+from holdfast.instances import events, keys, spend, towns
+from holdfast.instances.health import find_health
 from holdfast.instances.limits import CLOCK_BACK_MS, LAUNCH_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
 from holdfast.instances.policy import Policy, silence_backoff, start_backoff, step_backoff
 from holdfast.instances.state import (
@@ -23,6 +24,7 @@ from holdfast.instances.state import (
     newest_ms,
 )
 from holdfast.kernel.backoff import spread_ms
+from holdfast.wire.health import HealthCode
 
 
 class Hold(NamedTuple):
@@ -37,6 +39,22 @@ Answer: TypeAlias = act.Action | Hold
 
 _AT_REST: Final = frozenset({"converged", "idle.look"})
 """Holds of what is as it should be."""
+
+AGENT_RECOVERY: Final = "agent.recovery"
+"""The rule of a machine that runs with an agent that does not work."""
+
+_AGENT_NEXT: Final[dict[HealthCode, str]] = {
+    "crashing": "its machine to start its agent again: later each time, then on the next rung of"
+    " its recovery, until at last it is parked",
+    "repairing": "its machine to repair its agent and start it",
+    "recovering": "its agent to stay up for a while",
+    "unready": "its agent to answer; its machine ends it and starts it again if it does not",
+    "parked": "a person: nothing comes next until its recovery is begun anew",
+    "port-taken": "the port of its agent; its machine looks again by itself",
+    "start-failed": "the next try of its start, or a person; see the phases of its start",
+    "agent-stopped": "somebody to start its agent inside of its machine",
+}
+"""What is waited for where the agent of a machine that runs does not work."""
 
 _GOING_UP: Final = frozenset({"created", "starting", "replacing", "updating"})
 
@@ -58,12 +76,32 @@ def deadline(state: Instance, policy: Policy, now_ms: int) -> int | None:
 def decide(state: Instance, policy: Policy, now_ms: int) -> Answer:
     """Return what to do now, or what holds it back."""
     if not exists(state):
-        return Hold("none", "there is nothing to look after")
+        nothing = Hold("none", "there is nothing to look after")
+        return _tell_towns(state) or nothing
     due = spend.steps(state, now_ms)
     if due:
         return _do(act.KeepBudget, state, *spend.rule_of(due), events=due)
     answer = _decide(state, policy, now_ms)
+    if isinstance(answer, Hold) and answer.rule in _AT_REST and state.status == "running":
+        answer = _agent_hold(state, answer)
+    if isinstance(answer, Hold) and (telling := _tell_towns(state)) is not None:
+        return telling
     return _until_period_ends(state, answer) if isinstance(answer, Hold) else answer
+
+
+def _tell_towns(state: Instance) -> act.Action | None:
+    """Return what tells towns how the instance is, or None where they know; a tombstone too."""
+    told = towns.untold(state)
+    if told is None:
+        return None
+    text = "a town whose agents work on it knows something else, or nothing yet"
+    return _do(act.TellTowns, state, "towns.tell", text, told=told)
+
+
+def _agent_hold(state: Instance, answer: Hold) -> Hold:
+    """Return what an agent that does not work waits for: its machine, not the plane, mends it."""
+    because = _AGENT_NEXT.get(find_health(state).code)
+    return answer if because is None else Hold(AGENT_RECOVERY, because, answer.until_ms)
 
 
 def _until_period_ends(state: Instance, answer: Hold) -> Hold:
@@ -116,9 +154,10 @@ def _overtake(state: Instance) -> act.Action | None:
         return _do(act.BeginDestroy, state, "destroy", f"it must go; it was {state.status}")
     wanted = spend.wanted(state)
     if wanted == "stopped" and state.aim in {"start", "restart"}:
-        return _do(act.BeginStop, state, "stop", f"a stop was asked for while {state.status}")
+        why = "its cap pauses it" if state.paused_ms else "a stop was asked for"
+        return _do(act.BeginStop, state, "stop", f"{why} while {state.status}")
     if wanted == "running" and state.aim == "stop":
-        return _do(act.BeginStart, state, "start", "a start was asked for while it was stopping")
+        return _do(act.BeginStart, state, "start", "it is to run again, and was being stopped")
     if state.restart_wanted and not state.aim:
         if state.machine.id:
             return _do(act.BeginRestart, state, "restart", "a restart was asked for")
@@ -397,7 +436,7 @@ def _want_start(state: Instance, policy: Policy, now_ms: int) -> Answer:
         wait = start_backoff(policy).delay_ms(state.failures, state.id)
         at = state.failed_ms + max(wait, state.retry_after_ms)
         if now_ms < at:
-            return Hold("start.backoff", "the last start failed a moment ago", at)
+            return Hold("start.backoff", "it did not stay up a moment ago", at)
     rule = "replace.gone" if state.verdict == "gone" else "start"
     return _do(act.BeginStart, state, rule, f"it is to run and is {state.status}")
 

@@ -15,10 +15,10 @@ from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
 from holdfast.instances import events
 from holdfast.instances.state import Desired, Instance
 from holdfast.letters.budgets import crossings
-from holdfast.letters.spend import Crossing, Meter, ends_ms
+from holdfast.letters.spend import Crossing, Meter, carried, ends_ms, fields_of, is_of
 from holdfast.wire.budget import REACHED, Limit, limits_of
 from holdfast.wire.consent import node_of_instance
-from holdfast.wire.money import count_text, money_text
+from holdfast.wire.money import amount_text
 from holdfast.wire.times import time_text
 
 PAUSED: Final = "paused_by_budget"
@@ -71,9 +71,7 @@ def refusal(state: Instance, now_ms: int) -> Refused | None:
 
 def limit_words(found: Crossing) -> str:
     """Return a limit in words: `$10.00 a day`."""
-    if found.measure == "tokens":
-        return f"{count_text(found.most)} tokens a {found.period}"
-    return f"{money_text(found.most, found.currency)} a {found.period}"
+    return f"{amount_text(found.most, found.currency)} a {found.period}"
 
 
 def used_up(found: Crossing) -> str:
@@ -135,11 +133,6 @@ def rule_of(found: tuple[events.Intent, ...]) -> tuple[str, str]:
             return "budget.period", "a day or month of its budget is over"
 
 
-def fields_of(found: Crossing) -> dict[str, Any]:
-    """Return the fields that a letter, its event and a meter share, by name."""
-    return {name: getattr(found, name) for name in Crossing.__struct_fields__}
-
-
 # ----------------------------------------------------------------------------------- fold
 
 
@@ -163,7 +156,7 @@ def _changed(state: Instance, event: events.BudgetChanged, at: At) -> Verdict[In
 
     limits = () if budget is None else limits_of(budget)
     fresh = [
-        _carried(old.get((one.period, one.measure)), one)
+        carried(old.get((one.period, one.measure)), one)
         for one in crossings(limits, spent, at.now_ms)
     ]
     meters = tuple(
@@ -172,30 +165,19 @@ def _changed(state: Instance, event: events.BudgetChanged, at: At) -> Verdict[In
     return Applied(replace(state, budget=budget, meters=meters, budget_turn=state.budget_turn + 1))
 
 
-def _carried(old: Meter | None, new: Meter) -> Meter:
-    """Return a meter with what was decided about the same limit in the same period."""
-    is_same = old is not None and (old.starts_ms, old.most, old.currency) == (
-        new.starts_ms, new.most, new.currency,
-    )  # fmt: skip
-    if old is None or not is_same:
-        return new
-    return replace(new, alerted=old.alerted, excused=old.excused)
-
-
 def _reported(state: Instance, event: events.SpendReported, at: At) -> Verdict[Instance]:
-    key = event.period, event.measure, event.most, event.currency
-    limits = () if state.budget is None else limits_of(state.budget)
-    if key not in ((one.period, one.measure, one.most, one.currency) for one in limits):
+    if not is_of(event, state.budget):
         return Ignored("its budget has another limit by now")
     if at.now_ms >= ends_ms(event):
         return Ignored("that day or month is over")
-    old = next((one for one in state.meters if (one.period, one.measure) == key[:2]), None)
+    key = event.period, event.measure
+    old = next((one for one in state.meters if (one.period, one.measure) == key), None)
     if old is not None and old.starts_ms > event.starts_ms:
         return Ignored("a later day or month is known")
     is_known = old is not None and old.starts_ms == event.starts_ms
     if event.level == (old.level if old is not None and is_known else 0):
         return Ignored("the level is known")
-    meter = _carried(old, Meter(**fields_of(event), at_ms=at.now_ms))
+    meter = carried(old, Meter(**fields_of(event), at_ms=at.now_ms))
     others = [one for one in state.meters if one is not old]
     meters = sorted((*others, meter), key=lambda one: (one.period, one.measure))
     return Applied(replace(state, meters=tuple(meters), budget_turn=state.budget_turn + 1))

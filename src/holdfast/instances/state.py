@@ -56,6 +56,10 @@ TRANSIENT_STATUSES: Final = frozenset({"starting", "restarting", "destroying"})
 
 STATE_VERSION: Final = 1
 
+CPUS: Final = 1
+MEMORY_MB: Final = 1_024
+"""Size of a machine for which nothing was asked, in CPUs and MiB."""
+
 
 class Job(Struct, frozen=True, gc=False):
     """The call under way; it is given up if it has no outcome at `until_ms`."""
@@ -105,18 +109,20 @@ class Machine(Struct, frozen=True, gc=False, omit_defaults=True):
 class Config(Struct, frozen=True, gc=False, omit_defaults=True):
     """What the machine is launched with; a secret is a sealed text. It grows `version`.
 
-    `paths` says of custom secrets where the agent's configuration refers to them.
+    `paths` says of custom secrets where the agent's configuration refers to them. `agent_turn`
+    counts the orders for a version of the agent.
     """
 
     version: int = 1
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     paths: dict[str, str] = {}
-    cpus: int = 1
-    memory_mb: int = 1_024
+    cpus: int = CPUS
+    memory_mb: int = MEMORY_MB
     cpu_kind: Literal["shared", "performance"] = "shared"
     agent_version: str = ""
     model: str = ""
+    agent_turn: int = 0
 
 
 class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -162,6 +168,55 @@ class Contact(Condition, frozen=True, gc=False, omit_defaults=True):
     silent_restarts: int = 0
 
 
+class Incident(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One outage of an instance that was wanted running.
+
+    `code` and `text` say how it was noticed, at `noticed_ms`. `worst` is the status that hurt most
+    since. `back_ms` is since when its agent is ready again, 0 while it is not; `ended_ms` is when
+    it was over, because the agent proved itself, or was not wanted any more (`dropped`).
+    `restarts`, `launches` and `cuts` are counts at its begin, of the agent's restarts, the
+    machine's incarnations and running work that was cut; those with `last_` are the latest ones.
+    `repairs` names what was tried.
+    """
+
+    number: int
+    code: str
+    text: str
+    noticed_ms: int
+    worst: str = ""
+    back_ms: int = 0
+    ended_ms: int = 0
+    dropped: bool = False
+    restarts: int = 0
+    launches: int = 0
+    cuts: int = 0
+    last_restarts: int = 0
+    last_launches: int = 0
+    last_cuts: int = 0
+    repairs: tuple[str, ...] = ()
+
+
+class HostedTown(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A town whose agents work on the instance; `told` it was last, `?` is nothing yet."""
+
+    id: str
+    told: str = "?"
+
+
+class Upgrade(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """The last order for another version of the agent, from the installation `before` to `after`.
+
+    `turn` is its number, `step` what its machine reported of it last (`VersionChange`), empty until
+    then.
+    """
+
+    before: str
+    after: str
+    turn: int
+    step: str = ""
+    reason: str = ""
+
+
 class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One instance. Times are ms since the epoch, 0 for never.
 
@@ -176,7 +231,11 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     `ladder_turn` counts the requests to begin it anew. `suspect_ms` is when the machine was last
     reported as possibly down, `twin_ms` when two reported for it. `meters` are the limits of its
     budget as far as they are used up, `budget_turn` counts changes of both. `paused_ms` is since
-    when its cap pauses it, with `desired` as it was.
+    when its cap pauses it, with `desired` as it was. `health_ms` is since when its status
+    (`instances.health`) is what it is, `incidents` are its last outages, the latest last. `towns`
+    are those whose agents work on it. `upgrade` is the last order for another version of its agent.
+    `aim_boot` is the boot of the machine that had reported last when the launch began, null in logs
+    that do not say so.
     """
 
     id: str
@@ -237,6 +296,11 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     meters: tuple[Meter, ...] = ()
     budget_turn: int = 0
     paused_ms: int = 0
+    health_ms: int = 0
+    incidents: tuple[Incident, ...] = ()
+    towns: tuple[HostedTown, ...] = ()
+    upgrade: Upgrade | None = None
+    aim_boot: str | None = None
 
 
 def empty(instance_id: str) -> Instance:

@@ -6,7 +6,7 @@ a settled job with its count of tries. Nothing here decides whether a change is 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec.structs import replace
 
@@ -35,6 +35,9 @@ _AIM_STATUS: dict[Aim, Status] = {
     "destroy": "destroying",
 }
 
+_OVER: Final = frozenset({"start", "run", "restart", "stop"})
+"""Operations whose faults are over once it runs."""
+
 LAUNCHES: Final = frozenset({"update", "start"})
 """Steps that bring the bound machine up."""
 
@@ -62,6 +65,7 @@ def begin(state: Instance, aim: Aim, epoch: int, now_ms: int) -> Instance:
         suspect_ms=0,
         down_count=0,
         restart_wanted=False,
+        aim_boot=None,
     )
 
 
@@ -113,9 +117,14 @@ def fault(state: Instance, operation: str, at: tuple[str, str, int]) -> dict[str
 
 
 def to_running(state: Instance, now_ms: int) -> Instance:
-    """Return the state as running; a launch of this epoch has not checked in yet."""
+    """Return the state as running.
+
+    A machine that this epoch launched has reported if another boot than before did: it may be
+    sooner than the cloud's answer, and it reports what does not change once only.
+    """
     contact = state.contact
-    if state.sent:
+    boots = {"", state.aim_boot, contact.boot_id if state.aim_boot is None else ""}
+    if state.sent and (contact.heard != "heard" or contact.boot_id in boots):
         contact = Contact(
             since_ms=now_ms,
             silent_restarts=contact.silent_restarts,
@@ -140,7 +149,7 @@ def to_running(state: Instance, now_ms: int) -> Instance:
         blocked="",
         verdict="here",
         contact=contact,
-        faults={k: v for k, v in state.faults.items() if k not in {"start", "restart", "stop"}},
+        faults={k: v for k, v in state.faults.items() if k not in _OVER},
     )
 
 
@@ -163,10 +172,17 @@ def to_stopped(state: Instance, now_ms: int) -> Instance:
     )
 
 
-def end_start(state: Instance, code: str, message: str, at: tuple[int, int]) -> Instance:
+def end_start(
+    state: Instance,
+    code: str,
+    message: str,
+    at: tuple[int, int],
+    operation: Literal["start", "run"] = "start",
+) -> Instance:
     """Return the state after a failed start: stopped, one failure more, the fault kept.
 
-    `at` is the time and how long the other side asked us to wait, both in ms.
+    `at` is the time and how long the other side asked us to wait, both in ms. The `operation` of a
+    machine that ran and ended is `run`: no start failed.
     """
     now_ms, after_ms = at
     stopped = to_stopped(state, now_ms)
@@ -175,7 +191,7 @@ def end_start(state: Instance, code: str, message: str, at: tuple[int, int]) -> 
         failures=state.failures + 1,
         failed_ms=now_ms,
         retry_after_ms=after_ms,
-        faults=fault(state, "start", (code, message, now_ms)),
+        faults=fault(state, operation, (code, message, now_ms)),
     )
 
 
@@ -185,7 +201,8 @@ def went_down(state: Instance, code: str, message: str, now_ms: int) -> Instance
     After a healthy run the count of failures begins anew, so that the next start is prompt.
     """
     healthy = state.status == "running" and now_ms - state.started_ms >= HEALTHY_RUN_MS
-    return end_start(replace(state, failures=0) if healthy else state, code, message, (now_ms, 0))
+    counted = replace(state, failures=0) if healthy else state
+    return end_start(counted, code, message, (now_ms, 0), "run")
 
 
 def observed(state: Instance, seen: Seen, now_ms: int, **launched: int) -> Instance:

@@ -18,14 +18,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.actors.definition import ViewRow
-from holdfast.instances import spend
-from holdfast.instances.state import Fault, Instance, exists
+from holdfast.instances import spend, upgrades
+from holdfast.instances.health import BLOCKED_WORDS, health, needs_look
+from holdfast.instances.state import CPUS, MEMORY_MB, Fault, Incident, Instance, exists
 from holdfast.letters.machine import MachineFacts
 from holdfast.letters.spend import BudgetFacts
 from holdfast.wire.api.instances import InstanceView, RecoveryView
 from holdfast.wire.api.instances import Status as ShownStatus
+from holdfast.wire.api.upgrades import UpgradeView
 from holdfast.wire.budget import REACHED
 from holdfast.wire.controller.checkin import Recovery
+from holdfast.wire.health import Health
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.salvage import salvage, shown_id
 from holdfast.wire.times import time_text
@@ -39,15 +42,6 @@ ContactWord: TypeAlias = Literal["never", "here", "lost"]
 
 _HEARD: Final[dict[str, ContactWord]] = {"unknown": "never", "heard": "here", "lost": "lost"}
 _STOPPED: Final = frozenset({"stopped", "provisioned"})
-_ATTENTION: Final = {
-    "collision": "a stranger's machine holds its name; remove that or destroy this instance",
-    "invalid": "the cloud refuses its configuration; change it, then start it again",
-    "unsupported": "the cloud cannot do what it needs; choose another provider",
-    "denied": "the cloud denies us; look at the credentials",
-    "volume_lost": "its volume is gone; start it again to go on with an empty one",
-    "restored": "it comes from a backup and its machine is gone; start it to make one, or destroy"
-    " it",
-}
 
 
 class DetailRow(Struct, frozen=True, kw_only=True):
@@ -64,7 +58,12 @@ class DetailRow(Struct, frozen=True, kw_only=True):
     config_version: int = 0
     launched_version: int = 0
     volume_id: str = ""
+    agent_version: str = ""
+    agent_version_before: str = ""
+    cpus: int = CPUS
+    memory_mb: int = MEMORY_MB
     faults: dict[str, Fault] = {}
+    incidents: tuple[Incident, ...] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -94,6 +93,7 @@ def read_instance(key: str, body: bytes, *, account: str = "") -> InstanceView:
             restarts=0,
             last_contact_at=None,
             created_at=None,
+            health=Health(code="damaged", text="its stored row is damaged"),
         )
         known = salvage(InstanceView, body)
         return replace(unread, **(known | {"id": unread.id, "attention": said[:REASON_MAX]}))
@@ -156,6 +156,8 @@ def instance_view(state: Instance) -> InstanceView:
         recovery=_recovery_view(contact.recovery),
         paused=bool(state.paused_ms),
         budget="" if worst is None else spend.alert_words(worst),
+        health=health(state),
+        upgrade=_upgrade_view(state),
     )
 
 
@@ -173,38 +175,40 @@ def _recovery_view(recovery: Recovery | None) -> RecoveryView | None:
     return msgspec.convert(recovery, RecoveryView, from_attributes=True)
 
 
+def _upgrade_view(state: Instance) -> UpgradeView | None:
+    if state.upgrade is None:
+        return None
+    return msgspec.convert(state.upgrade, UpgradeView, from_attributes=True)
+
+
+def version_before(state: Instance) -> str:
+    """Return the version of its agent that it may yet go back to by itself; or nothing."""
+    last = state.upgrade
+    is_open = last is not None and (not last.step or last.step in upgrades.STEP_WORDS)
+    return last.before if last is not None and is_open else ""
+
+
 def attention(state: Instance) -> str:
     """Return why a person should look, or nothing."""
+    if state.blocked:  # before a pause, which ends by itself
+        return BLOCKED_WORDS.get(state.blocked, state.blocked)
     if state.paused_ms:
         return spend.pause_words(state)[:REASON_MAX]
-    if state.blocked:
-        return _ATTENTION.get(state.blocked, state.blocked)
     if "destroy_volume" in state.faults:
         return state.faults["destroy_volume"].message
     if state.status == "destroying" and "destroy" in state.faults:
         return f"it cannot be destroyed yet: {state.faults['destroy'].message}"[:REASON_MAX]
-    if state.contact.heard == "lost" and spend.wanted(state) == "running":
-        return "its machine is silent"
-    trouble = _agent_trouble(state)
-    if trouble:
-        return trouble
+    found = health(state)
+    if needs_look(found):
+        return "; ".join(filter(None, (found.text, found.fix)))[:REASON_MAX]
+    if state.upgrade is not None and (text := upgrades.attention(state)):
+        return text[:REASON_MAX]
     worst = spend.worst(state)
     if worst is not None and worst.level >= REACHED and not worst.excused:
         return spend.used_up(worst)
     if state.twin_ms or (state.doomed and state.desired != "destroyed"):
         return "a second machine reports for it"
     return ""
-
-
-def _agent_trouble(state: Instance) -> str:
-    """Return what only a person can put right about the agent itself, or nothing."""
-    recovery = state.contact.recovery
-    if recovery is None or spend.wanted(state) != "running":
-        return ""
-    if recovery.rung == "parked":
-        text = f"its agent will not stay up and is left alone: {recovery.reason}; look at its log"
-        return f"{text}, then retry its recovery"[:REASON_MAX]
-    return f"its agent cannot start: {recovery.blocked}"[:REASON_MAX] if recovery.blocked else ""
 
 
 def last_error(state: Instance) -> str:
@@ -229,7 +233,12 @@ def detail_row(state: Instance) -> DetailRow:
         config_version=state.config.version,
         launched_version=state.machine.config_version,
         volume_id=state.volume_id,
+        agent_version=state.config.agent_version,
+        agent_version_before=version_before(state),
+        cpus=state.config.cpus,
+        memory_mb=state.config.memory_mb,
         faults=state.faults,
+        incidents=state.incidents,
     )
 
 

@@ -27,6 +27,14 @@ _PARTS: Final = 3
 """Last components printed of a file's path: `holdfast/cli/client.py`."""
 
 
+_PASSING: Final = (
+    "No space left on device", "quota exceeded", "Cannot allocate memory", "ut of memory",
+    "Input/output error", "Read-only file system", "Too many open files", "died of signal",
+    "Resource temporarily unavailable", "timed out",
+)  # fmt: skip
+"""What programs print in the locale C when the system lacks something."""
+
+
 class OperationError(OSError):
     """An operation on a file, a process or a connection failed; its only argument is our text."""
 
@@ -87,6 +95,14 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return error.strerror
     return type(error).__name__
+
+
+def may_pass(text: str) -> bool:
+    """Return whether what a program printed says that the system lacked something, as a full disk.
+
+    The same may succeed later.
+    """
+    return any(words in text for words in _PASSING)
 
 
 def install(write: Callable[[str], object], threading: Any) -> None:

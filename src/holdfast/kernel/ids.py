@@ -55,5 +55,5 @@ def parse_address(text: str) -> Address:
 
 def derive(*parts: str | int) -> str:
     """Return the id of these parts: 24 hexadecimal digits, the same each time."""
-    joined = "\x1f".join(str(part) for part in parts)
+    joined = "\x1f".join(map(str, parts))
     return hashlib.blake2b(joined.encode(), digest_size=ID_BYTES).hexdigest()

@@ -142,6 +142,11 @@ CALL_SECONDS: Final = Histogram(
     buckets=SLOW,
 )
 INSTANCES: Final = Gauge("holdfast_instances", "Instances, by status.", ("status",))
+INSTANCE_HEALTH: Final = Gauge(
+    "holdfast_instance_health",
+    "Instances by the one status that lists, pages and the doctor show.",
+    ("health",),
+)
 SPEND_ALERTS: Final = Counter(
     "holdfast_spend_alerts_total",
     "Alerts of budgets, by the level in percent and by the period of the limit.",
@@ -150,8 +155,9 @@ SPEND_ALERTS: Final = Counter(
 INSTANCE_ALERTS: Final = Gauge(
     "holdfast_instance_alerts",
     "Instances with which something is wrong now: that need attention for whatever "
-    "reason, are silent, whose agent is parked, kept from its port, or held in its recovery, whose "
-    "budget is used up to a level that there is an alert of, and which their cap pauses.",
+    "reason, are down, are silent, whose agent is parked, kept from its port, or held in its "
+    "recovery, whose budget is used up to a level that there is an alert of, and which their cap "
+    "pauses.",
     ("code",),
 )
 AGENTS_NOT_READY: Final = Gauge(
@@ -228,6 +234,68 @@ MEASUREMENTS_DROPPED: Final = Gauge(
     "holdfast_measurements_dropped", "Measurements that could not be kept since the start."
 )
 BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "What is wrong with brains now.", ("code",))
+
+TOWN_TICKS: Final = Counter(
+    "holdfast_town_ticks_total", "Ticks of towns, those without any consequence among them."
+)
+TOWN_TICK_SECONDS: Final = Histogram(
+    "holdfast_town_tick_seconds",
+    "How long a tick of a town took, without its commit; the ones without consequence too.",
+    buckets=(*FAST[:-1], 0.25, 0.5, 1.0),
+)
+TOWN_TICKS_LATE: Final = Counter(
+    "holdfast_town_ticks_late_total", "Ticks of towns more than a second after their alarm."
+)
+TOWN_EVENTS: Final = Counter(
+    "holdfast_town_events_drained_total",
+    "Events that ticks of towns took, whatever their outcome.",
+)
+TOWN_ACTIONS: Final = Counter(
+    "holdfast_town_actions_total", "Actions that ticks of towns decided, by type.", ("type",)
+)
+TOWN_CALLS: Final = Counter(
+    "holdfast_town_calls_total",
+    "Calls of towns to the outside: attempted (committed by a tick), and their outcomes, succeeded"
+    " or failed, as ticks took them.",
+    ("result",),
+)
+TOWN_WITHHELD: Final = Counter(
+    "holdfast_town_withheld_total",
+    "Entities that a rule of towns held back, counted again by each tick, by rule and reason.",
+    ("rule", "because"),
+)
+TOWN_VIOLATION_TICKS: Final = Counter(
+    "holdfast_town_invariant_violations_total",
+    "Violations that were open after a tick of a town, counted again by each tick.",
+)
+TOWN_VIOLATION_CHANGES: Final = Counter(
+    "holdfast_town_violation_changes_total",
+    "Violations of towns that opened, again or for the first time, or were resolved.",
+    ("change",),
+)
+TOWNS: Final = Gauge("holdfast_towns", "Towns that ticked since the start and are not closed.")
+TOWN_VIOLATIONS: Final = Gauge(
+    "holdfast_town_violations", "Violations that are open, of all towns together."
+)
+TOWN_PENDING: Final = Gauge(
+    "holdfast_town_pending_events",
+    "Events that wait for the town with most of them, as far as they are in memory.",
+)
+TOWN_OLDEST: Final = Gauge(
+    "holdfast_town_oldest_pending_seconds",
+    "Age of the oldest event in memory that waits for any town.",
+)
+TOWN_BREAKERS: Final = Gauge("holdfast_town_breakers", "Towns by their breaker.", ("state",))
+TOWN_OVERDUE: Final = Gauge(
+    "holdfast_town_overdue_seconds",
+    "How long a town has been to tick and did not, by its alarm, by an event, or because it cannot"
+    " be loaded; the longest of any town.",
+)
+TOWN_POINTS_LOST: Final = Gauge(
+    "holdfast_town_points_lost",
+    "Ticks that the analytics store never got since the start: no room, or refused.",
+    ("why",),
+)
 
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(
     value for value in tuple(vars().values()) if isinstance(value, Counter | Gauge | Histogram)

@@ -18,12 +18,11 @@ from holdfast.wire.times import time_text
 
 _BLIND: Final[Mapping[Blind, str]] = MappingProxyType(
     {
-        "consent": "Its owner lets no counters out, so nothing is measured: no alert comes and the"
-        " cap holds nothing; grant counters on the node's page, or: holdfast consent grant NODE"
-        " counters",
-        "sender": "Another program sends for its node, and what its observer counts is refused, so"
-        " nothing is measured: no alert comes and the cap holds nothing; have the observer send,"
-        " on the node's page, or: holdfast nodes sender NODE SENDER",
+        "consent": "Its owner lets no counters out, so nothing is measured: {lost}; grant counters"
+        " on the node's page, or: holdfast consent grant {node} counters",
+        "sender": "Another program sends for its node, and the numbers of a Holdfast observer alone"
+        " are counted, so nothing is measured: {lost}; have an observer send, on the node's page,"
+        " or, with SENDER of holdfast nodes show {node}: holdfast nodes sender {node} SENDER",
     }
 )
 _NO_NODE: Final = "No counters of it have come yet, so nothing is measured until they do"
@@ -46,18 +45,26 @@ def crossings(limits: Iterable[Limit], spent: Callable[[Limit], int], now_ms: in
 
 
 def budget_view(
-    budget: Budget | None, meters: Sequence[Meter], spending: Spending | None, now_ms: int
+    node: str,
+    budget: Budget | None,
+    meters: Sequence[Meter],
+    spending: Spending | None,
+    now_ms: int,
 ) -> BudgetView:
-    """Return a budget and what was spent of it, where that is known; whose it is, is not said.
+    """Return the budget of a node, by its id, and what was spent of it, where that is known.
 
     The periods are those of what was spent, of `now_ms` where nothing is known of that.
     """
     now_ms = now_ms if spending is None else spending.at_ms
     limits = () if budget is None else limits_of(budget)
-    note = _note(limits, spending)
+    if spending is not None and spending.blind:
+        note = _blind(node, spending.blind, has_cap=budget is not None and budget.cap)
+    else:
+        note = _note(limits, spending)
     if spending is not None and spending.blind and not _is_used(spending):
         spending = None
     return BudgetView(
+        node=node,
         budget=budget,
         limits=tuple(_limit(limit, meters, spending, now_ms) for limit in limits),
         counters=spending is not None and not spending.blind,
@@ -89,12 +96,16 @@ def _limit(
     )
 
 
+def _blind(node: str, blind: Blind, *, has_cap: bool) -> str:
+    """Return what keeps a budget from working, and what to do about it."""
+    lost = f"no alert comes{' and the cap holds nothing' if has_cap else ''}"
+    return _BLIND[blind].format(node=node, lost=lost)
+
+
 def _note(limits: tuple[Limit, ...], spending: Spending | None) -> str:
-    """Return what the figures leave out, and what keeps a budget from working."""
+    """Return what the figures leave out."""
     if spending is None:
         return _NO_NODE
-    if spending.blind:
-        return _BLIND[spending.blind]
     money = next((one for one in limits if one.measure == "money"), None)
     if money is None:
         return ""

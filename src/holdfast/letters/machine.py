@@ -15,7 +15,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from holdfast.wire.controller.checkin import MachineStatus, Recovery
+from holdfast.wire.controller.checkin import MachineStatus, Recovery, VersionChange
 
 
 class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
@@ -58,6 +58,8 @@ class Condition(Struct, frozen=True, gc=False, kw_only=True):
     It has no measurements. `restarts` counts unrequested restarts of the agent over all boots.
     `reason` says why the controller is degraded or the agent ended last. Events and states store
     the fields in this order, and the hash of a state depends on it: add new ones at the end.
+    The fields from `agent_state` on are those of a check-in; `repair` is empty unless one is under
+    way, and `next_try_at_ms` 0 unless a start is scheduled.
     """
 
     machine_id: str = ""
@@ -68,6 +70,15 @@ class Condition(Struct, frozen=True, gc=False, kw_only=True):
     restarts: int = 0
     reason: str = ""
     recovery: Recovery | None = None
+    agent_state: str = ""
+    phase: str = ""
+    degraded: str = ""
+    failures: int = 0
+    failure: str = ""
+    repair: str = ""
+    next_try_at_ms: int = 0
+    version_change: VersionChange | None = None
+    channel_trouble: str = ""
 
 
 class LastContact(Struct, frozen=True, gc=False, kw_only=True):

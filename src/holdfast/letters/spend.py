@@ -10,12 +10,13 @@ are declared here once.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.wire.api.costs import CostMonth, Used
-from holdfast.wire.budget import Budget, Limit, Measure, Period, period_of
+from holdfast.wire.budget import Budget, Limit, Measure, Period, limits_of, period_of
 from holdfast.wire.money import tokens_of
 
 SENDER: Final = "content"
@@ -23,8 +24,8 @@ SENDER: Final = "content"
 
 
 Blind: TypeAlias = Literal["", "consent", "sender"]
-"""Why nothing of a node is measured: its owner lets no counters out, or another program sends in
-place of its observer, whose days alone carry numbers. Empty where it is measured."""
+"""Why nothing of a node is measured: its owner lets no counters out, or another program than our
+observer, whose days alone carry numbers, sends for it. Empty where it is measured."""
 
 
 class Crossing(Struct, frozen=True, gc=False, kw_only=True):
@@ -65,7 +66,9 @@ class Meter(Crossing, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 class BudgetFacts(Struct, frozen=True, gc=False, kw_only=True):
     """The budget of an instance: a committed row, keyed by the id of the instance's node.
 
-    `turn` counts the changes of budget and meters, so that no two letters have one key.
+    `turn` counts the changes of budget and meters, so that no two letters have one key. Of a node
+    that is no instance's the same is kept with its alerts; there `instance` is empty, nothing is
+    `paused`, and no meter is `excused`.
     """
 
     instance: str
@@ -97,6 +100,27 @@ def spent_of(spending: Spending, limit: Limit) -> int:
     if limit.measure == "tokens":
         return tokens_of(used)
     return sum(one.micro for one in used.amounts if one.currency == limit.currency)
+
+
+def fields_of(found: Crossing) -> dict[str, Any]:
+    """Return the fields that a letter, its event and a meter share, by name."""
+    return {name: getattr(found, name) for name in Crossing.__struct_fields__}
+
+
+def is_of(found: Crossing, budget: Budget | None) -> bool:
+    """Return whether a crossing is of a limit of this budget."""
+    limits = () if budget is None else limits_of(budget)
+    return Limit(found.period, found.measure, found.most, found.currency) in limits
+
+
+def carried(old: Meter | None, new: Meter) -> Meter:
+    """Return a meter with what was decided about the same limit in the same period."""
+    is_same = old is not None and (old.starts_ms, old.most, old.currency) == (
+        new.starts_ms, new.most, new.currency,
+    )  # fmt: skip
+    if old is None or not is_same:
+        return new
+    return replace(new, alerted=old.alerted, excused=old.excused)
 
 
 def ends_ms(found: Crossing) -> int:

@@ -20,6 +20,7 @@ Topic: TypeAlias = Literal[
     "correction",
     "lesson",
     "brain",
+    "town",
 ]
 
 Publish: TypeAlias = Callable[[Topic, str, str | None], object]
@@ -45,3 +46,5 @@ LESSON: Final = "lesson"
 """A lesson changed or was decided about; the key is the brain's id."""
 BRAIN: Final = "brain"
 """A brain's queue, counts, gaps or alerts changed; the key is its id."""
+TOWN: Final = "town"
+"""A tick of a town was committed; the key is the town's id."""

@@ -230,27 +230,25 @@ def withdraw(
 ) -> int:
     """Delete every row whose event id begins with `prefix`, remembered deliveries too.
 
-    `within` runs in the same transaction with the event ids of those that were not delivered;
-    return how many those were. They count as discarded.
+    `within` runs in the same transaction, before the first is deleted, with the event ids of those
+    that were not delivered; return how many those were. They count as discarded.
     """
     if not prefix or not prefix.isascii():
         raise ValueError(f"prefix {prefix[:40]!r}: want at least one character, all ASCII")
     with queue.transaction() as tx:
         tx.resolved = True
         bounds = (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
-        undelivered = []
-        for row, state, event_id, size in tx.execute(statements.WITHDRAW_FIND, bounds).fetchall():
+        found = tx.execute(statements.WITHDRAW_FIND, bounds).fetchall()
+        undelivered = [event_id for _, state, event_id, _ in found if state != _DELIVERED]
+        within(tx, undelivered)
+        for row, state, _, size in found:
             tx.execute(statements.WITHDRAW, (row,))
-            if state == _DELIVERED:
-                continue
-            undelivered.append(event_id)
             if state == _PENDING:
                 tx.counters.pending -= 1
                 tx.counters.pending_bytes -= size
-            else:
+            elif state != _DELIVERED:
                 tx.counters.dead -= 1
         tx.counters.discarded += len(undelivered)
-        within(tx, undelivered)
     return len(undelivered)
 
 

@@ -42,9 +42,10 @@ BATCH_WINDOW_MS: Final = 1_000
 TIMER_MS: Final = 30_000
 POLL_MS: Final = 250
 STANDBY_MS: Final = 1_000
-RATE_ROWS: Final = 600
+RATE_ROWS: Final = 4_800
 RATE_WINDOW_MS: Final = 61_000
-"""An intake accepts 600 a minute; one second is added for requests the network delays."""
+"""An intake accepts as many a minute; one second is added for requests the network delays. A burst
+of 2,000 corrections has up to 2,000 rows of lessons with it, and room for more."""
 
 # When to try again.
 RETRY_FIRST_MS: Final = 500

@@ -1,9 +1,9 @@
 """Command lines for machines whose controller cannot list and decide.
 
 Two dialects. `image` is that of compat/pairing.md: helper programs and `openclaw` in an image of
-its own, run with HOME=/root. `process` is a machine of the process cloud: its environment names the
-installation, and the agent's state lies in its home. Arguments are a list; the one shell is a
-fixed text with them as arguments. Pure.
+its own, run with HOME=/root. `process` is a machine of the process cloud or a container of ours:
+its environment names the installation, and the agent's state lies in its home. Arguments are a
+list; the one shell is a fixed text with them as arguments. Pure.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DETECTED: Final = (
 
 def dialect_of(cloud: str) -> Dialect:
     """Return the dialect of a cloud's machines, by its kind."""
-    return "process" if cloud == "process" else "image"
+    return "process" if cloud in {"process", "docker"} else "image"
 
 
 def read_config() -> Argv:

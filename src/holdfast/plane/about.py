@@ -7,22 +7,32 @@ doctor is read-only, and an exception within one is its result and does not end 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
 
 from holdfast.kernel.failure import brief
 from holdfast.plane import openapi
+from holdfast.plane.installations import Installations
 from holdfast.wire.agents import AGENTS
 from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.api.endpoint import Endpoint
-from holdfast.wire.api.plane import AgentList, AgentView, DoctorCheck, DoctorReport, Health
+from holdfast.wire.api.plane import (
+    AgentList,
+    AgentVersion,
+    AgentView,
+    DoctorCheck,
+    DoctorReport,
+    Health,
+)
 from holdfast.wire.limits import REASON_MAX
 
 Check = Callable[[], Awaitable[DoctorCheck]]
 HealthOf = Callable[[], str]
+Uses = Callable[[], Awaitable[Mapping[tuple[str, str], int]]]
+"""Counts instances by agent and version."""
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _UNAVAILABLE: Final = 503
@@ -34,12 +44,17 @@ def about_handlers(
     version: str,
     health: HealthOf,
     metrics: Callable[[], bytes],
-    agents_folder: Path,
+    installations: Installations,
+    uses: Uses,
     checks: Sequence[Check],
 ) -> dict[str, Handler]:
-    """Return the handlers by endpoint; `health` returns a status of the message `Health`."""
-    document = msgspec.json.encode(openapi.document(table, version=version))
-    page = openapi.page(table, version=version)
+    """Return the handlers by endpoint; `health` returns a status of the message `Health`.
+
+    `uses` counts the instances by agent and version.
+    """
+    # Made when they are first asked for: a tenth of a second that a start need not take.
+    document = cache(lambda: msgspec.json.encode(openapi.document(table, version=version)))
+    page = cache(lambda: openapi.page(table, version=version))
 
     async def show_health(_call: Call) -> Reply:
         status = health()
@@ -47,16 +62,17 @@ def about_handlers(
         return Reply(body, status=200 if status in {"ok", "degraded"} else _UNAVAILABLE)
 
     async def show_document(_call: Call) -> Reply:
-        return Reply(document)
+        return Reply(await asyncio.to_thread(document))
 
     async def show_page(_call: Call) -> Reply:
-        return Reply(page, content_type="text/html; charset=utf-8")
+        return Reply(await asyncio.to_thread(page), content_type="text/html; charset=utf-8")
 
     async def show_metrics(_call: Call) -> Reply:
         return Reply(metrics(), content_type=_METRICS_TYPE)
 
     async def list_agents(_call: Call) -> Reply:
-        found = await asyncio.to_thread(_agents, agents_folder, version)
+        used = await uses()
+        found = await asyncio.to_thread(_agents, installations, version, used)
         return Reply(AgentList(items=found))
 
     async def examine(_call: Call) -> Reply:
@@ -73,26 +89,33 @@ def about_handlers(
     }
 
 
-def installed_versions(folder: Path, prefix: str) -> list[str]:
-    """Return the names of the folders with installations of an agent, newest last."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
-
-
-def _agents(folder: Path, version: str) -> tuple[AgentView, ...]:
-    """Return every agent, and whether it can run here."""
+def _agents(
+    installations: Installations, version: str, used: Mapping[tuple[str, str], int]
+) -> tuple[AgentView, ...]:
+    """Return every agent, whether it can run here, in which versions, and who uses them."""
     views = []
     for agent in AGENTS:
-        found = installed_versions(folder, agent.folder) if agent.folder else [version]
+        found = installations.versions(agent.name)
+        default = installations.default(agent.name) if agent.folder else version
+        kept = (one for name, one in sorted(used) if name == agent.name and one)
+        known = dict.fromkeys((*found, *kept))
         views.append(
             AgentView(
                 name=agent.name,
                 summary=agent.summary,
                 bundled=not agent.folder,
-                installed=bool(found),
-                version=found[-1].removeprefix(agent.folder) if found else "",
-                fix="" if found else f"holdfast agents install {agent.name}",
+                installed=bool(default),
+                version=default,
+                versions=tuple(
+                    AgentVersion(
+                        version=one,
+                        installed=one in found,
+                        default=one == default,
+                        instances=used.get((agent.name, one), 0),
+                    )
+                    for one in known
+                ),
+                fix="" if default else f"holdfast agents install {agent.name}",
             )
         )
     return tuple(views)

@@ -32,6 +32,7 @@ from holdfast.wire.consent import (
     to_base64url,
 )
 from holdfast.wire.limits import SUCCESSORS_MAX
+from holdfast.wire.parsers import json_as
 
 CONSENT_KEY_FILE: Final = "consent.key"
 _ID_DIGITS: Final = 16
@@ -206,7 +207,7 @@ def _write(keys: Path, file: _File) -> ConsentKey:
 
 def _decode(raw: bytes, path: str) -> _File:
     try:
-        return msgspec.json.decode(raw, type=_File)
+        return json_as(_File, raw)
     except msgspec.MsgspecError:
         raise KeysError(f"{path}: not a consent key; restore it from the backup") from None
 

@@ -24,6 +24,7 @@ from holdfast.instances.state import Instance
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.chance import Chance
 from holdfast.plane.operations import instance_address
+from holdfast.plane.rig_tokens import SealedRigs
 from holdfast.plane.secret_encryption import KeyRing, rotate
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.plane import KeysRotate, KeysRotated
@@ -65,7 +66,14 @@ class KeyRotation:
     """The handler of `keys.rotate`."""
 
     def __init__(
-        self, ring: KeyRing, keys: Path, *, reader: Reader, mailboxes: Mailboxes, chance: Chance
+        self,
+        ring: KeyRing,
+        keys: Path,
+        *,
+        reader: Reader,
+        mailboxes: Mailboxes,
+        chance: Chance,
+        rigs: SealedRigs,
     ) -> None:
         """Rotate the ring in the folder `keys`, and `ring`, the copy in memory of this plane."""
         self._ring = ring
@@ -73,10 +81,14 @@ class KeyRotation:
         self._reader = reader
         self._mailboxes = mailboxes
         self._chance = chance
+        self._rigs = rigs
         self._turn = asyncio.Lock()
 
     async def rotate(self, call: Call) -> Reply:
-        """Make a key unless a rotation is unfinished, and reseal up to INSTANCES_EACH instances."""
+        """Make a key unless a rotation is unfinished, and reseal what older ones sealed.
+
+        That is INSTANCES_EACH instances at most, and after the last of them the rigs of towns.
+        """
         body: KeysRotate = call.body
         async with self._turn:
             made = not body.after and not await self._is_under_way()
@@ -92,6 +104,8 @@ class KeyRotation:
                 resealed, busy, done = resealed + taken, busy + (not taken), done + 1
                 last = held.instance
             after = last if done == INSTANCES_EACH else ""
+            if not after:
+                resealed += await self._rigs.reseal()
             return Reply(
                 KeysRotated(
                     key=self._ring.newest, made=made, resealed=resealed, busy=busy, next=after
@@ -102,7 +116,7 @@ class KeyRotation:
         """Return whether any text is sealed with an older key, so that a rotation is unfinished."""
         async for _ in self._stale():
             return True
-        return False
+        return bool(await self._rigs.stale())
 
     async def _stale(self, *, after: str = "") -> AsyncIterator[Held]:
         async for held in held_texts(self._reader, after=after):

@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint, Param
-from holdfast.wire.api.table import path_names
+from holdfast.wire.api.rows import path_names
 from holdfast.wire.controller.endpoint import ControllerProblem
 
 REFUSALS: Final = (400, 401, 403, 404, 408, 413, 415, 429, 500)
@@ -25,6 +25,7 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "machine": [{"machineKey": [], "gatewayToken": []}],
     "brain": [{"brainKey": []}],
     "node": [{"nodeKey": []}, {"nodeBearer": []}],
+    "attempt": [{"attemptToken": []}],
     "owner": [{"token": []}, {"session": []}],
     "operator": [{"token": []}, {"session": []}],
 }
@@ -32,6 +33,11 @@ _SCHEMES: Final[dict[str, Any]] = {
     "token": {"type": "http", "scheme": "bearer", "description": "An API token, `hf_…`."},
     "brainKey": {"type": "http", "scheme": "bearer", "description": "A brain key, `hfb_…`."},
     "nodeKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "attemptToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of an attempt of a town's agent, `hfa_…`.",
+    },
     "nodeBearer": {"type": "http", "scheme": "bearer", "description": "A node's key, `cm_…`."},
     "session": {
         "type": "apiKey",

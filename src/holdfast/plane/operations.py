@@ -24,7 +24,7 @@ from holdfast.actors.ports import (
 )
 from holdfast.actors.ports import Operation as Followed
 from holdfast.actors.record import decode_record
-from holdfast.kernel.ids import ActorKind, Address, EventId
+from holdfast.kernel.ids import ActorKind, Address, EventId, parse_address
 from holdfast.letters.topics import QUARANTINE, Publish
 from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.operations import (
@@ -63,7 +63,7 @@ def tag_of(body: bytes) -> str:
     """Return the tag of an event's or effect's body; a body without one has no name."""
     try:
         return _decode_tag(body).type
-    except msgspec.MsgspecError:
+    except ValueError:  # msgspec's are ValueErrors, and so is text that is none
         return "?"
 
 
@@ -74,6 +74,7 @@ def operation_handlers(
     mailboxes: Mailboxes,
     kinds: Kinds,
     actor_of_instance: Callable[[str], Address],
+    name_of: Callable[[str], str],
     publish: Publish,
 ) -> dict[str, Handler]:
     """Return the handlers of operations and of quarantine, by endpoint."""
@@ -83,21 +84,23 @@ def operation_handlers(
         named = call.query.get("instance")
         actor = actor_of_instance(named) if named else None
         account = call.principal.account
-        found = await reader.operations(account=account, actor=actor, limit=limit)
-        items = tuple(_operation(followed, steps=()) for followed in found)
-        return Reply(OperationList(items=items))
+        after = call.query.get("after", "")
+        found = await reader.operations(account=account, actor=actor, after=after, limit=limit + 1)
+        items = tuple(_operation(each, steps=(), name_of=name_of) for each in found[:limit])
+        return Reply(OperationList(items=items, next=items[-1].event if found[limit:] else ""))
 
     async def get_operation(call: Call) -> Reply:
         followed = await reader.operation(EventId(call.path["event"]))
         account = call.principal.account
         if followed is None or (account is not None and followed.account != account):
             raise Refusal(404, "no_such_operation", f"no operation {call.path['event']!r}")
-        return Reply(_operation(followed, steps=await _steps(reader, followed)))
+        steps = await _steps(reader, followed)
+        return Reply(_operation(followed, steps=steps, name_of=name_of))
 
     async def list_quarantine(call: Call) -> Reply:
-        limit = call.number("limit", PAGE)
-        rows = await reader.quarantined(account=call.principal.account, limit=limit)
-        return Reply(QuarantineList(items=tuple(_quarantined(*row) for row in rows)))
+        rows, has_more = await _quarantine_page(reader, call)
+        items = tuple(_quarantined(*row, name_of(row[0].id)) for row in rows)
+        return Reply(QuarantineList(items=items, next=items[-1].event if has_more else ""))
 
     async def retry(call: Call) -> Reply:
         actor, row = await _find_quarantined(reader, call.path["event"])
@@ -139,6 +142,18 @@ def instance_address(instance_id: str) -> Address:
     return calls.actor_of("instance", instance_id, noun="instance")
 
 
+async def _quarantine_page(reader: Reader, call: Call) -> tuple[list[tuple[Address, Logged]], bool]:
+    """Return the quarantined events that a call asks for, and whether there are more."""
+    limit, named = call.number("limit", PAGE), call.query.get("actor")
+    rows = await reader.quarantined(
+        account=call.principal.account,
+        actor=parse_address(named) if named else None,
+        after=call.query.get("after", ""),
+        limit=limit + 1,
+    )
+    return rows[:limit], len(rows) > limit
+
+
 async def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged]:
     """Return a quarantined event; refuse (404) when there is none of this id."""
     followed = await reader.operation(EventId(event))
@@ -156,12 +171,13 @@ async def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged
     return Address(ActorKind(followed.actor.kind), followed.actor.id), row
 
 
-def _quarantined(actor: Address, row: Logged) -> QuarantinedEvent:
+def _quarantined(actor: Address, row: Logged, name: str) -> QuarantinedEvent:
     """Return the view of a quarantined event."""
     return fit(
         QuarantinedEvent(
             event=row.id,
             actor=str(actor),
+            actor_name=name,
             name=tag_of(row.body),
             at=time_text(row.at_ms),
             error=f"{row.code}: {row.message}"[:REASON_MAX],
@@ -169,8 +185,12 @@ def _quarantined(actor: Address, row: Logged) -> QuarantinedEvent:
     )
 
 
-def _operation(followed: Followed, *, steps: tuple[OperationStep, ...]) -> Operation:
-    """Return the view of an operation."""
+def _operation(
+    followed: Followed, *, steps: tuple[OperationStep, ...], name_of: Callable[[str], str]
+) -> Operation:
+    """Return the view of an operation, with names of instances where `name_of` knows them."""
+    whose, _, instance = followed.event.by.rpartition(" ")  # "machine of ID"
+    named = name_of(instance)
     event = followed.event
     taken = isinstance(event, Logged)
     waiting = any(row.status == "waiting" for row in followed.effects)
@@ -179,12 +199,13 @@ def _operation(followed: Followed, *, steps: tuple[OperationStep, ...]) -> Opera
         Operation(
             event=event.id,
             actor=str(followed.actor),
+            actor_name=name_of(followed.actor.id),
             name=tag_of(event.body),
             accepted_at=time_text(event.accepted_ms) if event.accepted_ms else None,
             outcome="ignored" if outcome == "dropped" else outcome,
             code=event.code if isinstance(event, Logged) else "",
             message=(event.message if isinstance(event, Logged) else "")[:REASON_MAX],
-            by=event.by,
+            by=f"{whose} {named}" if whose and named else event.by,
             seq=event.seq if isinstance(event, Logged) else 0,
             done=taken and not waiting,
             steps=steps,

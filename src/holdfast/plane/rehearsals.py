@@ -17,11 +17,12 @@ from holdfast.actors.rehearsal_worker import (
     Back,
     RehearsalTimeoutError,
     RehearsalWorker,
-    UnknownActorError,
     Why,
 )
 from holdfast.actors.rehearse import DryRun, Explanation, Replay, Step
+from holdfast.actors.stored import UnknownActorError
 from holdfast.actors.tick import NewerEventError
+from holdfast.actors.windows import HistoryGoneError
 from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.rehearsals import (
     Rehearsal,
@@ -45,11 +46,11 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
             now_ms=call.body.at_ms or call.now_ms,
             ticks=call.body.ticks,
         )
-        return Reply(_ahead(await _ask(worker.dry_run(asked)), "dry-run"))
+        return Reply(_ahead(await ask_worker(worker.dry_run(asked)), "dry-run"))
 
     async def replay(call: Call) -> Reply:
         asked = Back(actor=_actor(call), from_seq=call.body.from_seq, to_seq=call.body.to_seq)
-        return Reply(_back(await _ask(worker.replay(asked)), "replay"))
+        return Reply(_back(await ask_worker(worker.replay(asked)), "replay"))
 
     async def what_if(call: Call) -> Reply:
         body = call.body
@@ -57,7 +58,7 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
             asked = Back(
                 actor=_actor(call), from_seq=body.from_seq, what_if=True, policy=body.policy
             )
-            return Reply(_back(await _ask(worker.replay(asked)), "what-if"))
+            return Reply(_back(await ask_worker(worker.replay(asked)), "what-if"))
         events = tuple(msgspec.json.encode(event) for event in body.events)
         ahead = Ahead(
             actor=_actor(call),
@@ -66,7 +67,7 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
             policy=body.policy,
             events=events,
         )
-        return Reply(_ahead(await _ask(worker.dry_run(ahead)), "what-if"))
+        return Reply(_ahead(await ask_worker(worker.dry_run(ahead)), "what-if"))
 
     async def explain(call: Call) -> Reply:
         asked = Why(
@@ -76,7 +77,7 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
             event=call.body.event,
             entity=call.body.entity,
         )
-        return Reply(_why(await _ask(worker.explain(asked))))
+        return Reply(_why(await ask_worker(worker.explain(asked))))
 
     return {
         "rehearse.dry-run": dry_run,
@@ -91,12 +92,18 @@ def _actor(call: Call) -> str:
     return f"{call.path['kind']}/{call.path['id']}"
 
 
-async def _ask(question: Awaitable[T]) -> T:
+async def ask_worker(question: Awaitable[T]) -> T:
     """Return the worker's answer; raise a Refusal for its errors."""
     try:
         return await question
     except UnknownActorError as error:
         raise Refusal(404, "no_such_actor", str(error)) from error
+    except HistoryGoneError as error:
+        oldest = time_text(error.oldest_ms)
+        raise Refusal(
+            422, "history_gone", f"The history is kept from {oldest} on.", field="from",
+            fix=f"Begin at {oldest} or later.",
+        ) from error  # fmt: skip
     except ValueError as error:
         raise Refusal(400, "bad_rehearsal", str(error), field="body") from error
     except NewerEventError as error:

@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from holdfast.instances.ports import Context, UnsealError
 from holdfast.plane.key_folder import KEYRING_FILE, KeysError, refuse_loose, write_key
+from holdfast.wire.parsers import json_as
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -230,7 +231,7 @@ def _bound(context: Context) -> bytes:
 def _read(path: Path) -> _File:
     refuse_loose(path)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_File)
+        return json_as(_File, path.read_bytes())
     except msgspec.MsgspecError:
         raise KeysError(f"{path}: not a key ring; restore it from the backup") from None
 

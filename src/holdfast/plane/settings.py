@@ -12,16 +12,19 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
+from holdfast.corrections.limits import CORRECTIONS_PER_MINUTE
 from holdfast.kernel.failure import reason
 from holdfast.kernel.secret import Secret
 from holdfast.wire.address import Address, Base
+from holdfast.world.clouds.fly.names import API as FLY_API
+from holdfast.world.clouds.fly.names import PREFIX as PREFIX_OF_APPS
 
 PREFIX: Final = "HOLDFAST_"
 FILE_NAME: Final = "config.toml"
@@ -33,6 +36,8 @@ Seconds = Annotated[float, Meta(ge=0, le=10**9)]
 PORTS_PER_MACHINE: Final = 4
 """Ports that the process cloud gives to each machine."""
 PORTS_END: Final = 65_536
+SUBNET_PREFIX_MAX: Final = 28
+"""The smallest network for machines in containers: of two machines."""
 
 
 def _doc(text: str, **limits: Any) -> Meta:
@@ -67,7 +72,86 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         _doc("The secret that machines' gateway tokens derive from; made and kept if empty."),
     ] = ""
-    cloud: Annotated[Literal["process"], _doc("Where new machines run: process.")] = "process"
+    cloud: Annotated[
+        Literal["process", "docker", "fly"],
+        _doc(
+            "Where new machines run: process, as processes on this host; docker, as containers"
+            " of Docker or Podman (needs the extra `docker` and an image); or fly."
+        ),
+    ] = "process"
+    docker_socket: Annotated[
+        str,
+        _doc(
+            "The engine, as unix:///path or tcp://host:port; Docker's usual socket if empty."
+            " Where it is set, machines in containers are looked after whatever cloud says."
+        ),
+    ] = ""
+    docker_tls: Annotated[
+        str, _doc("A folder with ca.pem, cert.pem and key.pem for an engine at tcp://.")
+    ] = ""
+    docker_image: Annotated[
+        str, _doc("The image of machines in containers, as holdfast image build makes it.")
+    ] = "localhost/holdfast-machine:latest"
+    docker_egress: Annotated[
+        Literal["internal", "open"],
+        _doc(
+            "internal: machines in containers reach the plane and docker_proxy alone; open: they"
+            " have a default route."
+        ),
+    ] = "internal"
+    docker_proxy: Annotated[
+        str,
+        _doc(
+            "A proxy on this host, as host:port, through which machines in containers may reach"
+            " out; they are told of it as HTTPS_PROXY."
+        ),
+    ] = ""
+    docker_subnet: Annotated[
+        str, _doc("Addresses for the networks of machines in containers; each takes eight.")
+    ] = "10.213.0.0/16"
+    docker_publish: Annotated[
+        str,
+        _doc(
+            "The engine's address on which controllers are published, for engines whose networks"
+            " this host is not in; needs docker_egress=open."
+        ),
+    ] = ""
+    docker_pids: Annotated[
+        Count, _doc("Processes and threads that a machine in a container may have.")
+    ] = 512
+    docker_open_files: Annotated[
+        Count, _doc("Files that a program in a container may have open.")
+    ] = 4_096
+    docker_tmp_mb: Annotated[
+        Count, _doc("MB of temporary files of a machine in a container; it is in memory.")
+    ] = 256
+    docker_disk_gb: Annotated[
+        int,
+        _doc(
+            "GB at which a machine in a container is stopped; the size of its volume if 0.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
+    fly_org: Annotated[
+        str, _doc("The organisation at Fly whose apps are used; without one, Fly is not used.")
+    ] = ""
+    fly_token_file: Annotated[
+        str,
+        _doc(
+            "The file with a token for that organisation, which only the plane's user may read;"
+            " `fly-token` in the keys folder if empty."
+        ),
+    ] = ""
+    fly_image: Annotated[str, _doc("The image of machines at Fly, with its tag or digest.")] = ""
+    fly_regions: Annotated[
+        str, _doc("Regions of machines at Fly, separated by commas; a full one leads to the next.")
+    ] = "eu,us"
+    fly_prefix: Annotated[
+        str,
+        _doc("What names of apps at Fly begin with; another one does not find what was made."),
+    ] = "holdfast"
+    fly_api: Annotated[str, _doc("Where Fly's Machines API answers.")] = FLY_API
     accept_unconfined: Annotated[
         bool,
         _doc("Allow more than one account where the host offers no confinement of agents."),
@@ -88,6 +172,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     confine_write: Annotated[
         str, _doc("Paths besides their own that all agents may write to, separated by colons.")
+    ] = ""
+    town_variables: Annotated[
+        str,
+        _doc(
+            "Variables of the plane's own environment, keys of models say, and which towns' agents"
+            " on this host get each: NAME@TOWN, NAME@TOWN/ROLE with a town's id, or NAME@* for all"
+            " towns, separated by commas. What is not named here no agent gets."
+        ),
     ] = ""
     checkin_first_s: Annotated[Seconds, _doc("A machine's first check-in after its start.")] = 120
     checkin_interval_s: Annotated[Seconds, _doc("Between a machine's check-ins.")] = 300
@@ -113,7 +205,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     telemetry_buffer_s: Annotated[
         Seconds, _doc("Datapoints are written this often; a crash loses at most so much.")
     ] = 1
-    telemetry_memory_mb: Annotated[Count, _doc("Memory that the analytics store may use.")] = 256
+    telemetry_memory_mb: Annotated[
+        Count, _doc("Memory that each of the two analytics stores may use.")
+    ] = 256
+    town_tick_days: Annotated[
+        Count, _doc("Days that ticks of towns are kept; minutes of them as telemetry_days.")
+    ] = 7
+    sentry_dsn: Annotated[
+        str,
+        _doc(
+            "Where broken invariants of towns are reported to, in Sentry's form; nothing is sent"
+            " if empty. Needs the extra `sentry`."
+        ),
+    ] = ""
     journal_days: Annotated[Count, _doc("Days that events and tick records are kept.")] = 90
     correction_days: Annotated[Count, _doc("Days that corrections of brains are kept.")] = 365
     brain_event_days: Annotated[
@@ -121,7 +225,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 30
     corrections_per_minute: Annotated[
         Count, _doc("Corrections that one brain may send in any minute; more are refused with 429.")
-    ] = 600
+    ] = CORRECTIONS_PER_MINUTE
     observers: Annotated[
         bool,
         _doc(
@@ -210,6 +314,37 @@ def paths_in(text: str) -> list[str]:
     return [path for path in text.split(":") if path]
 
 
+class Given(NamedTuple):
+    """A variable that agents of a town get: `*` is all towns, an empty role all roles."""
+
+    name: str
+    town: str
+    role: str
+
+
+_GIVEN: Final = re.compile(
+    rf"(?!{PREFIX})([A-Za-z_]\w*)@(\*|town-[0-9a-f]+)(?:/(polecat|refinery|mayor))?", re.ASCII
+)
+
+
+def given_in(text: str) -> tuple[Given, ...]:
+    """Return what a comma-separated text gives to agents; raise ValueError where that is not sure.
+
+    Variables of ours are refused: some are secrets of the plane. A town is its id, because a name
+    is any account's to choose.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    found = [_GIVEN.fullmatch(part) for part in parts]
+    if not all(found):
+        raise ValueError("no variables that agents may have, or not said whose agents")
+    return tuple(Given(one[1], one[2], one[3] or "") for one in found if one is not None)
+
+
+def names_for(given: Sequence[Given], town: str, role: str) -> tuple[str, ...]:
+    """Return the names of the variables that an agent gets."""
+    return tuple(one.name for one in given if one.town in {"*", town} and one.role in {"", role})
+
+
 def describe_settings() -> list[tuple[str, str, str, str]]:
     """Return (name, environment variable, default, meaning) for the reference page."""
     rows = []
@@ -276,6 +411,9 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
             f" {end - 1}; the last is {PORTS_END - 1}"
         )
     refuse_overlap(settings)
+    for name in ("fly_org", "fly_image") if settings.cloud == "fly" else ():
+        if not getattr(settings, name):
+            raise SettingError(f"{PREFIX}{name.upper()}: not set, and HOLDFAST_CLOUD=fly needs it")
     return settings
 
 
@@ -292,14 +430,26 @@ def _unquoted(what: str, name: str) -> str:
 def _check_parsed(settings: Settings, sources: Mapping[str, str]) -> None:
     """Raise SettingError for a text that cannot be parsed."""
     checks: tuple[tuple[str, Callable[[str], object], str], ...] = (
-        ("public_url", Base.parse, "want a URL like https://plane.example.com, without a password"),
+        ("public_url", _root, "want a URL like https://plane.example.com: no password, no path"),
         ("trusted_proxies", _networks, "want addresses or networks, separated by commas"),
+        (
+            "town_variables",
+            given_in,
+            f"want NAME@TOWN, NAME@TOWN/ROLE or NAME@*, names without {PREFIX} and ids of towns",
+        ),
         ("agents_domain", _domain, "want a domain of two names or more, like agents.localhost"),
         (
             "gateway_token_secret",
             lambda text: Secret.read(text, ""),
             "want one line of visible ASCII",
         ),
+        ("fly_api", _https, "want a URL like https://api.machines.dev/v1, with https"),
+        ("fly_prefix", _prefix, "want 1 to 16 lower-case letters, digits and hyphens"),
+        ("docker_socket", _engine, "want unix:///path or tcp://host:port"),
+        ("docker_proxy", Address.parse, "want host:port"),
+        ("docker_subnet", _subnet, "want a private IPv4 network of 16 addresses or more"),
+        ("docker_publish", ipaddress.ip_address, "want an address of the engine's host"),
+        ("sentry_dsn", _dsn, "want a DSN of Sentry like https://key@sentry.example.com/1"),
     )
     for name, check, want in checks:
         value = getattr(settings, name)
@@ -310,10 +460,48 @@ def _check_parsed(settings: Settings, sources: Mapping[str, str]) -> None:
             raise SettingError(f"{sources.get(name, name)}: {want}") from None
 
 
+def _root(text: str) -> None:
+    """Raise ValueError for what is no URL, or one below a path."""
+    if Base.parse(text).prefix:
+        raise ValueError("a path")
+
+
+def _https(text: str) -> None:
+    """Raise ValueError for a URL to which no token may be sent."""
+    base = Base.parse(text)
+    if base.scheme != "https" and base.address.host not in {"127.0.0.1", "::1", "localhost"}:
+        raise ValueError("not https")
+
+
+def _prefix(text: str) -> None:
+    if not PREFIX_OF_APPS.fullmatch(text):
+        raise ValueError("no beginning of a name")
+
+
+def _dsn(text: str) -> None:
+    """Raise ValueError for a text that names no key, host and project."""
+    if not re.fullmatch(r"https?://[^\s/@:]+@[^\s/@]+(/[^\s/]+)*/[0-9]+", text):
+        raise ValueError("no DSN")
+
+
 def _networks(text: str) -> None:
     for part in text.split(","):
         if part.strip():
             ipaddress.ip_network(part.strip(), strict=False)
+
+
+def _engine(text: str) -> None:
+    """Raise ValueError for what is no address of an engine."""
+    if text.startswith("tcp://"):
+        Address.parse(text.removeprefix("tcp://"))
+    elif not re.fullmatch(r"unix:///[!-~]+", text):
+        raise ValueError("no engine")
+
+
+def _subnet(text: str) -> None:
+    """Raise ValueError for what has no room for networks of machines."""
+    if ipaddress.IPv4Network(text).prefixlen > SUBNET_PREFIX_MAX:
+        raise ValueError("too small")
 
 
 def _secret(text: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import _sqlite3 as sqlite3
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -311,11 +311,14 @@ class Brain:
 
     # ------------------------------------------------------------------ lessons
 
-    def rules_for(self, task: str = "", *, most: int = limits.RULES_SHOWN) -> str:
+    def rules_for(
+        self, task: str = "", *, most: int = limits.RULES_SHOWN, also: Sequence[Lesson] = ()
+    ) -> str:
         """Return what was learned, as lines for a prompt: patterns and rules that fit `task` best.
 
         Empty if nothing was learned yet. What is shown is counted in each lesson's `fires`. Where
         the folder cannot be written, what is known is returned uncounted, and a notice says so.
+        `also` are lessons of another program, which are shown among ours.
         """
         compose.as_text("task", task)
         self._outbox.tend()
@@ -324,7 +327,7 @@ class Brain:
         except UnavailableError as error:
             self._warn("rules", f"no rules can be read from {self.folder}: {error}")
             return ""
-        shown = lessons.chosen(known, task, most=most)
+        shown = lessons.chosen([*known, *also], task, most=most)
         if shown:
             try:
                 self._write(lambda tx: record.fired(tx, shown), rows=0, grouped=True)
@@ -466,6 +469,30 @@ class Brain:
         if after is None:
             return [record.believed(row) for row in self._rows(schema.EVENTS_LAST, (most,))][::-1]
         return [record.believed(row) for row in self._rows(schema.EVENTS_AFTER, (after, most))]
+
+    def events(
+        self,
+        *,
+        types: tuple[str, str] | None = None,
+        session: int | None = None,
+        since: int | None = None,
+        most: int = -1,
+    ) -> list[Event]:
+        """Return events, newest first: of one of two types, of a session, of those from `since`.
+
+        A session that is no number counts as 0. Negative `most` is no bound.
+        """
+        one, other = types or (None, None)
+        values = (one, other, session, since, most)
+        return [record.believed(row) for row in self._rows(schema.EVENTS_FOUND, values)]
+
+    def newest_session(self) -> int:
+        """Return the largest session that is a number, 0 if there is none."""
+        return int(self._rows(schema.SESSION_NEWEST, ())[0][0])
+
+    def number_of(self, event_id: str) -> int:
+        """Return the number of an event in the record, 0 if it is not there."""
+        return int(next(iter(self._rows(schema.EVENT_NUMBER, (event_id,))), (0,))[0])
 
     def dead_letters(self, *, after_row: int = 0, most: int = 100) -> list[DeadLetter]:
         """Return what the plane refused permanently, by row number; raise UnavailableError."""

@@ -62,6 +62,8 @@ def _tell(outcome: Outcome) -> None:
         _say(f"nothing was recorded: {problem}")
     if outcome.recorded:
         _say(f"{outcome.recorded} recorded")
+    elif not problem:
+        _say("nothing was recorded: the call holds no edit")
 
 
 def _say(text: str) -> None:

@@ -236,6 +236,18 @@ EVENTS_AFTER: Final = (
     "SELECT id, event_id, at_ms, type, source, session, data_json, tags_json FROM hf_events"
     " WHERE id > ? ORDER BY id LIMIT ?"
 )
+_NUMBER: Final = (
+    "CASE WHEN session <> '' AND session NOT GLOB '*[^0-9]*' THEN CAST(session AS INTEGER)"
+    " ELSE 0 END"
+)
+EVENTS_FOUND: Final = (
+    "SELECT id, event_id, at_ms, type, source, session, data_json, tags_json FROM hf_events"  # noqa: S608
+    " WHERE (?1 IS NULL OR type = ?1 OR type = ?2)"
+    f" AND (?3 IS NULL OR {_NUMBER} = ?3) AND (?4 IS NULL OR {_NUMBER} >= ?4)"
+    " ORDER BY id DESC LIMIT ?5"
+)
+SESSION_NEWEST: Final = f"SELECT coalesce(max({_NUMBER}), 0) FROM hf_events"  # noqa: S608
+EVENT_NUMBER: Final = "SELECT id FROM hf_events WHERE event_id = ?"
 EVENTS_NEWEST: Final = "SELECT coalesce(max(id), 0) FROM hf_events"
 EVENTS_LAST: Final = (
     "SELECT id, event_id, at_ms, type, source, session, data_json, tags_json FROM hf_events"

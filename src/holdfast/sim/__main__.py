@@ -11,6 +11,9 @@ from typing import Final
 from holdfast.sim import town_life
 from holdfast.sim.runner import Summary, again, report, run_campaign
 from holdfast.sim.scenario import Outcome
+from holdfast.sim.status import run_seed
+
+STATUS_MOMENTS: Final = 10_000
 
 FOLDER: Final = ".sim"
 """Folder for the traces of failing seeds."""
@@ -24,7 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--traces", default=FOLDER, help="folder for traces of failing seeds")
     parser.add_argument("--towns", action="store_true", help="towns instead of the fleet")
+    parser.add_argument("--statuses", action="store_true", help="statuses shown against the truth")
     options = parser.parse_args(arguments)
+    if options.statuses:
+        return _statuses(range(options.first, options.first + options.seeds))
     if options.towns:
         return _towns(range(options.first, options.first + options.seeds), jobs=options.jobs)
     began = time.monotonic()
@@ -58,6 +64,21 @@ def _towns(seeds: range, *, jobs: int) -> int:
     reached = ", ".join(f"{name} {number:,}" for name, number in sorted(rules.items()))
     _say(f"\n\nrules: {reached}\n{failed} of {len(seeds)} towns failed\n")
     return 1 if failed else 0
+
+
+def _statuses(seeds: range) -> int:
+    """Look at STATUS_MOMENTS statuses in all, spread over the seeds."""
+    began, looked, wrong, codes = time.monotonic(), 0, 0, Counter[str]()
+    each = -(-STATUS_MOMENTS // len(seeds))
+    for seed in seeds:
+        found = run_seed(seed, each)
+        looked, wrong, codes = looked + found.moments, wrong + len(found.wrong), codes + found.codes
+        for line in found.wrong[:3]:
+            _say(f"\rseed {seed}: {line[:300]}\n")
+        _say(f"\r{looked:,} statuses, {wrong} wrong ")
+    shown = ", ".join(f"{code} {many:,}" for code, many in codes.most_common())
+    _say(f"\n\n{shown}\n{wrong} of {looked:,} wrong, {time.monotonic() - began:.0f} s\n")
+    return 1 if wrong else 0
 
 
 def _say(text: str) -> None:

@@ -38,6 +38,8 @@ from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.stores.memory.contact import MemoryContacts
 from holdfast.stores.memory.journal import MemoryReader, MemoryStore
 from holdfast.stores.memory.telemetry import MemoryAnalytics
+from holdfast.stores.memory.ticks import MemoryTicks
+from holdfast.stores.memory.towns import MemoryTownRecords
 from holdfast.towns.policy import Policy as TownPolicy
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.controller.identity import decode_sandbox
@@ -92,7 +94,9 @@ class Fleet:
         self.reader = MemoryReader(self.store)
         self.accounts = AccountsMemory()
         self.contacts = MemoryContacts()
+        self.town_records = MemoryTownRecords()
         self.analytics = MemoryAnalytics()
+        self.ticks = MemoryTicks()
         self.kinds = make_kinds(
             instance_kind(fault_plan.policy), pairing_kind(), node_kind(), town_kind(TownPolicy())
         )

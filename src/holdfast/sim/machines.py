@@ -182,6 +182,7 @@ class Machines:
     ) -> None:
         """`wakes` sets whether controllers hold the long poll."""
         self.running: dict[str, Controller] = {}
+        self.controller: type[Controller] = Controller
         self.calm = True
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._send = send
@@ -220,7 +221,7 @@ class Machines:
             self._begin(known.machine, spec)
 
     def _begin(self, machine: Machine, spec: MachineSpec) -> None:
-        controller = Controller(
+        controller = self.controller(
             machine,
             spec,
             key=self._key_of(spec.instance_id),

@@ -40,7 +40,7 @@ from holdfast.plane.wiring.clouds import (
     watch_exits,
 )
 from holdfast.plane.wiring.consent import make_consent
-from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.core import Core, TownStore
 from holdfast.plane.wiring.engine import Engine, make_engine
 from holdfast.plane.wiring.engine_part import engine_part
 from holdfast.plane.wiring.instances import Placing, instances_part, make_fleet
@@ -56,6 +56,7 @@ from holdfast.sim.recording_log import RecordingLog
 from holdfast.sim.spending import Measured
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import Analytics, ContactStore
+from holdfast.telemetry.ticks import Ticks
 from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.consent import ContentClass
 from holdfast.wire.controller.calls import ControllerError
@@ -151,8 +152,10 @@ class _Stores:
         self.journal: Journal = disk
         self.reader: Reader = fleet.reader
         self.accounts: AccountsStore = fleet.accounts
+        self.towns: TownStore = fleet.town_records
         self.contacts: ContactStore = fleet.contacts
         self.analytics: Analytics = fleet.analytics
+        self.ticks: Ticks = fleet.ticks
 
 
 class _Mint:
@@ -295,6 +298,7 @@ class Plane:
             places_part(core, places),
             consent.part,
             budgets.ledger,
+            towns_part(core, fleet.town_world, account=ACCOUNT),
             deciding,
             reach.part,
             pairing.part,
@@ -303,7 +307,6 @@ class Plane:
             instances_part(
                 core, reach, heard.telemetry, placing, make_fleet(core, heard.telemetry)
             ),
-            towns_part(core, fleet.town_world, account=ACCOUNT),
         )
 
     # --------------------------------------------------------------------------------- life

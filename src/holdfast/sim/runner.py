@@ -19,6 +19,7 @@ from holdfast.sim.scenario import Outcome, play
 
 RULES: Final = frozenset(
     {
+        "agent.recovery",
         "budget.alert",
         "budget.go_on",
         "budget.pause",
@@ -76,6 +77,7 @@ RULES: Final = frozenset(
         "stop.retry",
         "stop.settle",
         "stop.wait",
+        "towns.tell",
         "twins.destroy",
         "twins.find",
     }

@@ -25,8 +25,8 @@ from holdfast.sim.towns import Result, TownLoop, repeat
 from holdfast.towns import events
 from holdfast.towns.definition import TOWN
 from holdfast.towns.policy import Policy
-from holdfast.towns.reconcile import explain, reconcile, situation
-from holdfast.towns.state import TERMINAL, Config, NewBead
+from holdfast.towns.reconcile import explain, reconcile
+from holdfast.towns.state import TERMINAL, Config, NewBead, State
 
 CALM_MS: Final = 4 * DAY_MS
 NAMED: Final = frozenset(
@@ -55,6 +55,27 @@ def make_chances(random: Random) -> Chances:
         pull_requests=random.random() < 0.3,  # noqa: PLR2004
         work_ms=random.choice([MINUTE_MS, 10 * MINUTE_MS, 40 * MINUTE_MS]),
     )
+
+
+def situation(state: State, bead: str) -> str:
+    """Return in words what a bead waits for that no rule holds back, or an empty string."""
+    known = state.beads.get(bead)
+    if known is None:
+        return ""
+    if known.status in TERMINAL:
+        return f"it is {known.status}"
+    if known.attempt:
+        return f"{known.assignee} works on it"
+    if known.status == "in_review":
+        return "its merge request is under way"
+    review = known.review
+    if review is not None and review.stage in {"gating", "landing"}:
+        return "its gates run" if review.stage == "gating" else "it is being landed"
+    if known.convoy_of is not None:
+        return "its beads are under way"
+    if known.escalation is not None:
+        return "somebody has to take it on"
+    return ""
 
 
 class Life:
@@ -111,12 +132,12 @@ class Life:
         loop.accept(events.AgentAdded(agent="mayor", role="mayor"))
         loop.settle()
 
-    def _new(self, *, among: list[str] | None = None) -> NewBead:
+    def _new(self, *, among: list[str] | None = None, rig: str = "") -> NewBead:
         known = self.beads if among is None else among
         most = min(len(known), 2)
         return NewBead(
             id=self._id("bead"),
-            rig=self.random.choice(sorted(self.loop.state.rigs)),
+            rig=rig or self.random.choice(sorted(self.loop.state.rigs)),
             content="c1",
             priority=self.random.randrange(4),
             blocked_by=tuple(self.random.sample(known, self.random.randrange(most + 1))),
@@ -126,12 +147,13 @@ class Life:
         for _ in range(self.random.randrange(1, 6)):
             new = self._new()
             self.beads.append(new.id)
-            self.loop.accept(events.BeadCreated(bead=new, by="ann"))
+            self.loop.accept(events.BeadCreated(bead=new, by="ann", bounded=True))
 
     def _convoy(self) -> None:
         beads: list[NewBead] = []
+        rig = self.random.choice(sorted(self.loop.state.rigs))
         for _ in range(self.random.randrange(1, 5)):
-            beads.append(self._new(among=[one.id for one in beads]))
+            beads.append(self._new(among=[one.id for one in beads], rig=rig))
         convoy = self._id("convoy")
         staged = self.random.random() < 0.3  # noqa: PLR2004
         self.loop.accept(
@@ -181,9 +203,12 @@ class Life:
     def _configure(self) -> None:
         known = self.loop.state.town.config
         changed = msgspec.structs.replace(
-            known, town_agents_max=self.random.choice([1, 5, 50]), attempts_max=3
+            known,
+            town_agents_max=self.random.choice([1, 5, 50]),
+            attempts_max=3,
+            failures_hold=known.failures_hold and self.random.random() < 0.9,  # noqa: PLR2004
         )
-        self.loop.accept(events.TownConfigured(config=changed, by="ann"))
+        self.loop.accept(events.TownConfigured(config=changed, by="ann", steps=True))
 
     def _garbage(self) -> None:
         self.loop.pending.append(
@@ -251,8 +276,9 @@ class Life:
         loop, world = self.loop, self.world
         loop.crash_rate = 0.0
         world.chances = Chances(pull_requests=world.chances.pull_requests)
-        for process in world.processes.values():
-            process.ending = "crash" if process.ending == "hang" else process.ending
+        for process in world.processes.values():  # a mayor that hangs is ended by the rules
+            if process.ending == "hang" and process.call.role != "mayor":
+                process.ending = "crash"
         town = loop.state.town
         loop.accept(events.DrainEnded(town.drain_nonce))
         config = msgspec.structs.replace(town.config, budget_day=0)
@@ -275,7 +301,12 @@ class Life:
         loop.result.ends.update(bead.status for bead in loop.state.beads.values())
 
     def _unfinished(self) -> list[str]:
-        left = []
+        now_ms = self.loop.now_ms
+        left = [
+            f"the mayor is {one.status}"
+            for one in self.loop.state.agents.values()  # when it may start again is no work
+            if one.role == "mayor" and (one.status != "idle" or one.due_ms > now_ms)
+        ]
         for one in self._live():
             bead = self.loop.state.beads[one]
             if (

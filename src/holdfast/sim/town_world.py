@@ -81,6 +81,8 @@ class TownWorld:
         self.starts = 0
         self.asked: Counter[str] = Counter()
         self.refusing = ""
+        self.attended: list[str] = []
+        """Towns whose mayor looked at what waits for it."""
 
     def happens(self, chance: float) -> bool:
         """Draw whether something of this chance happens."""
@@ -234,6 +236,10 @@ class TownWorld:
             process.beat_ms = self.now_ms
             return
         if process.ending == "crash":
+            return
+        if call.role == "mayor" and process.ending == "done":
+            self.attended.append(town)
+            process.ends_ms = self.now_ms + MINUTE_MS
             return
         del self.processes[key]
         for one in said:

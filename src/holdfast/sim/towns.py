@@ -34,7 +34,7 @@ from holdfast.towns.effects import TownCalls
 from holdfast.towns.limits import ATTEMPTS_MAX
 from holdfast.towns.policy import Policy
 from holdfast.towns.reconcile import reconcile
-from holdfast.towns.state import TERMINAL, State
+from holdfast.towns.state import TERMINAL, State, found
 
 T = TypeVar("T")
 
@@ -289,6 +289,10 @@ class TownLoop:
         levels = self.policy.inactive_ms
         for _, event in self.world.reports():
             self.accept(event, "contact")
+        if self.world.attended:
+            self.world.attended.clear()
+            for one in found(self.state, "escalations"):
+                self.accept(events.EscalationAcknowledged(one, "mayor"))
         for _, event in self.world.silences(self.policy.silent_ms, levels, self.resumed_ms):
             self.accept(event, "contact")
 

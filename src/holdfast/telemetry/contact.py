@@ -35,8 +35,6 @@ class Report(Condition, frozen=True, gc=False, kw_only=True, omit_defaults=True)
     epoch: int = 0
     twins: tuple[str, ...] = ()
     supervisor_state: str = ""
-    phase: str = ""
-    degraded: str = ""
     crashes: int = 0
     last_exit_reason: str = ""
     last_exit_requested: bool = False
@@ -164,6 +162,8 @@ def twins_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> tuple[str, ...
 def report_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> Report:
     """Return what of a check-in is passed on when it changes."""
     taken: dict[str, Any] = {name: getattr(checkin, name) for name in _TAKEN}
+    if not checkin.agent_state:
+        taken["agent_state"] = _older_state(checkin)
     return Report(
         **taken,
         twins=twins_of(checkin, ledger, placed=placed),
@@ -171,6 +171,21 @@ def report_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> Report:
         restarts=ledger.restarts,
         crashes=ledger.crashes,
     )
+
+
+def _older_state(checkin: CheckIn) -> str:
+    """Return the agent's state as far as a controller that does not send it says; or nothing."""
+    match checkin.supervisor_state, checkin.agent_ready:
+        case "running", True:
+            return "ready"
+        case "running", False:
+            return "unready"
+        case "crashed", _:
+            return "waiting"
+        case ("starting" | "stopping" | "stopped") as state, _:
+            return state
+        case _:
+            return ""
 
 
 def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:

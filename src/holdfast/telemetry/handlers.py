@@ -9,13 +9,13 @@ are made there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from holdfast.actors import calls
 from holdfast.kernel.clock import Clock
 from holdfast.letters.topics import CONTACT, Publish
-from holdfast.telemetry import views
+from holdfast.telemetry import ticks, views
 from holdfast.telemetry.accept import NO_CREDENTIALS, Rejected, admit, credentials, prove
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.limits import INTERVAL_DEFAULT_MS, PANEL_TIMEOUT_S, WAKE_WAIT_S
@@ -146,17 +146,46 @@ class ChartCalls:
         return _charts(span, views.machine_charts(span, buckets))
 
     def _span(self, call: Call) -> Span:
-        window = call.query.get("window") or views.WINDOW_DEFAULT
-        try:
-            return views.span(window, now_ms=self._clock.now_ms(), interval_ms=self._interval_ms)
-        except KeyError as error:
-            raise Refusal(
-                400,
-                "window_unknown",
-                f"There is no window {window!r}.",
-                field="window",
-                fix=f"Ask for one of {', '.join(views.WINDOWS_S)}.",
-            ) from error
+        return views.span(_window(call), now_ms=self._clock.now_ms(), interval_ms=self._interval_ms)
+
+
+class PanelCalls:
+    """What pages of towns call for their panels."""
+
+    def __init__(
+        self,
+        store: ticks.Ticks,
+        *,
+        clock: Clock,
+        look: Callable[[Call], Awaitable[str]],
+    ) -> None:
+        """Answer from `store`; `look` returns the id of the path's town, or refuses the call."""
+        self._store = store
+        self._clock = clock
+        self._look = look
+
+    async def town(self, call: Call) -> Reply:
+        """Return the six panels of one town."""
+        town = await self._look(call)
+        span = ticks.span_of(views.WINDOWS_S[_window(call)], now_ms=self._clock.now_ms())
+        async with asyncio.timeout(PANEL_TIMEOUT_S):
+            buckets = await self._store.buckets(span, town=town)
+            types = await self._store.types(span, town=town)
+        return _charts(span, ticks.panels(span, buckets, types))
+
+
+def _window(call: Call) -> str:
+    """Return the window that is asked for; refuse (400) one that there is not."""
+    window = call.query.get("window") or views.WINDOW_DEFAULT
+    if window not in views.WINDOWS_S:
+        raise Refusal(
+            400,
+            "window_unknown",
+            f"There is no window {window!r}.",
+            field="window",
+            fix=f"Ask for one of {', '.join(views.WINDOWS_S)}.",
+        )
+    return window
 
 
 def _charts(span: Span, charts: tuple[Chart, ...]) -> Reply:

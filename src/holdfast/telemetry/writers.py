@@ -8,39 +8,16 @@ rows need no bound of their own, there is one an instance.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from itertools import islice
 
-from msgspec import Struct
-
-from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.telemetry.contact import Contact
-from holdfast.telemetry.limits import (
-    BATCH_ROWS_MAX,
-    BUFFER_ROWS_MAX,
-    RETRY_CAP_MS,
-    RETRY_FIRST_MS,
-    SETTLE_MIN_MS,
-    SETTLE_SHARE,
-)
+from holdfast.telemetry.limits import BATCH_ROWS_MAX, BUFFER_ROWS_MAX
 from holdfast.telemetry.ports import Analytics, CheckinPoint, ContactStore, LifecyclePoint
-
-
-class Loss(Struct, frozen=True, kw_only=True):
-    """What a sink has done so far: rows written, waiting, dropped for want of room, refused.
-
-    `failures` counts failed writes, which lose nothing by themselves.
-    """
-
-    written: int
-    waiting: int
-    dropped: int
-    poisoned: int
-    failures: int
+from holdfast.telemetry.write_loop import Sink, WriteLoop
 
 
 class ContactSink:
@@ -51,12 +28,10 @@ class ContactSink:
         self._store = store
         self._clock = clock
         self._log = log
-        self._flush_ms = flush_ms
         self._dirty: dict[str, Contact] = {}
         self._gone: set[str] = set()
-        self._backoff = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
         self._lock = asyncio.Lock()
-        self._stopping = asyncio.Event()
+        self._loop = WriteLoop(flush_ms=flush_ms)
         self.failures = 0
 
     def mark(self, contact: Contact) -> None:
@@ -69,24 +44,16 @@ class ContactSink:
         self._gone.add(instance)
 
     async def run(self) -> None:
-        """Write until stopped, waiting longer after each failure in a row."""
-        in_a_row = 0
-        while not self._stopping.is_set():
-            wait_ms = self._backoff.delay_ms(in_a_row) if in_a_row else self._flush_ms
-            await _pause(self._stopping, wait_ms)
-            try:
-                await self.flush()
-                in_a_row = 0
-            except Exception as error:  # noqa: BLE001  whatever it was, it is written again
-                in_a_row += 1
-                self.failures += 1
-                self._log.warning(
-                    "contact not written", waiting=len(self._dirty), error=brief(error)
-                )
+        """Write until stopped."""
+        await self._loop.run(self.flush, self._failed)
 
     def stop(self) -> None:
-        """Have `run` write once more and return; a write is never broken off half-way."""
-        self._stopping.set()
+        """Have `run` write once more and return."""
+        self._loop.stop()
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        self._log.warning("contact not written", waiting=len(self._dirty), error=brief(error))
 
     async def flush(self) -> None:
         """Write what has changed; on failure it stays marked, and the error is raised."""
@@ -110,7 +77,7 @@ class ContactSink:
             raise
 
 
-class PointSink:
+class PointSink(Sink):
     """Datapoints on their way to the analytics store; it is the `Lifecycle` port as well."""
 
     def __init__(
@@ -123,65 +90,32 @@ class PointSink:
         rows_max: int = BUFFER_ROWS_MAX,
     ) -> None:
         """Write to `analytics` each `flush_ms`; keep `rows_max` rows of each kind at most."""
+        super().__init__(
+            analytics.settle, clock=clock, log=log, flush_ms=flush_ms, name="datapoints"
+        )
         self._analytics = analytics
-        self._clock = clock
-        self._log = log
-        self._flush_ms = flush_ms
         self._rows_max = rows_max
         self._checkins: deque[CheckinPoint] = deque()
         self._events: deque[LifecyclePoint] = deque()
-        self._backoff = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
-        self._lock = asyncio.Lock()
-        self._stopping = asyncio.Event()
-        self._written = self._dropped = self._poisoned = self._failures = 0
-        self._settle_at = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many points wait."""
+        return len(self._checkins) + len(self._events)
 
     def offer(self, point: CheckinPoint) -> None:
         """Keep a check-in; drop the oldest when there is no room."""
         if len(self._checkins) >= self._rows_max:
             self._checkins.popleft()
-            self._dropped += 1
+            self._tally.dropped += 1
         self._checkins.append(point)
 
     def record(self, point: LifecyclePoint) -> None:
         """Keep a lifecycle event; drop the oldest when there is no room."""
         if len(self._events) >= self._rows_max:
             self._events.popleft()
-            self._dropped += 1
+            self._tally.dropped += 1
         self._events.append(point)
-
-    def loss(self) -> Loss:
-        """Return what was written, waits, and was lost."""
-        return Loss(
-            written=self._written,
-            waiting=len(self._checkins) + len(self._events),
-            dropped=self._dropped,
-            poisoned=self._poisoned,
-            failures=self._failures,
-        )
-
-    async def run(self) -> None:
-        """Write and settle until stopped, waiting longer after each failure in a row."""
-        in_a_row = said = 0
-        while not self._stopping.is_set():
-            wait_ms = self._backoff.delay_ms(in_a_row) if in_a_row else self._flush_ms
-            await _pause(self._stopping, wait_ms)
-            try:
-                await self.flush()
-                if not self._stopping.is_set():
-                    await self._settle()
-                in_a_row = 0
-            except Exception as error:  # noqa: BLE001  whatever it was, it is written again
-                in_a_row += 1
-                self._failures += 1
-                self._log.warning("datapoints not written", error=brief(error), **_counts(self))
-            if self._dropped > said:
-                said = self._dropped
-                self._log.warning("datapoints dropped", **_counts(self))
-
-    def stop(self) -> None:
-        """Have `run` write once more and return; a write is never broken off half-way."""
-        self._stopping.set()
 
     async def flush(self) -> None:
         """Write what waits; on failure it waits on, and the error is raised."""
@@ -189,9 +123,9 @@ class PointSink:
             while self._checkins or self._events:
                 checkins = [*islice(self._checkins, BATCH_ROWS_MAX)]
                 events = [*islice(self._events, BATCH_ROWS_MAX)]
-                dropped = self._dropped
+                dropped = self._tally.dropped
                 await self._write(checkins, events)
-                self._take_off(checkins, events, overtaken=self._dropped > dropped)
+                self._take_off(checkins, events, overtaken=self._tally.dropped > dropped)
 
     def _take_off(
         self, checkins: list[CheckinPoint], events: list[LifecyclePoint], *, overtaken: bool
@@ -210,33 +144,12 @@ class PointSink:
         except ValueError as error:
             rows = len(checkins) + len(events)
             if rows == 1:
-                self._poisoned += 1
-                self._log.warning("datapoint refused", error=brief(error))
+                self._refused(error)
                 return
             for half in _halves(checkins, events):
                 await self._write(*half)
             return
-        self._written += len(checkins) + len(events)
-
-    async def _settle(self) -> None:
-        """Bring the roll-up up to date, resting in proportion to what that costs."""
-        began = self._clock.steady_ms()
-        if began < self._settle_at:
-            return
-        await self._analytics.settle(self._clock.now_ms())
-        took = self._clock.steady_ms() - began
-        self._settle_at = began + max(SETTLE_MIN_MS, took * SETTLE_SHARE)
-
-
-def _counts(sink: PointSink) -> dict[str, object]:
-    loss = sink.loss()
-    return {name: getattr(loss, name) for name in Loss.__struct_fields__}
-
-
-async def _pause(stopping: asyncio.Event, wait_ms: int) -> None:
-    """Wait so long, or until stopping."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stopping.wait(), wait_ms / 1_000)
+        self._tally.written += len(checkins) + len(events)
 
 
 def _halves(

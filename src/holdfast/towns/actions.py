@@ -5,27 +5,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from holdfast.actors.definition import SELF, At, Effect, Work
-from holdfast.kernel.ids import derive
+from holdfast.actors.definition import SELF, At, Letter, Work
+from holdfast.kernel.ids import address, derive
+from holdfast.letters.towns import INSTANCE, AgentsHosted
 from holdfast.towns import events, intents, ports
+from holdfast.towns import outgoing as out
 from holdfast.towns.limits import (
+    ENDED_EVERY_MS,
     GATES_VALID_MS,
     LAND_VALID_MS,
-    SEND_VALID_MS,
     START_VALID_MS,
-    STOP_VALID_MS,
 )
 from holdfast.towns.policy import Policy, cooldown_ms, doubled_ms
-from holdfast.towns.state import Agent, Bead, NewBead, Nudge, Purpose, Review, Role, Severity, State
-
-HOSTS: Final = "town-hosts"
-FORGES: Final = "town-forges"
-NOTICES: Final = "town-notices"
-NOTICE_LANE: Final = "notices"
+from holdfast.towns.state import (
+    Bead,
+    NewBead,
+    Nudge,
+    Purpose,
+    Review,
+    Role,
+    Severity,
+    Tables,
+)
 
 
 class Expect(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -59,6 +64,34 @@ class Dispatch(_Action, frozen=True, kw_only=True):
     probe: bool = False
 
 
+class StartMayor(_Action, frozen=True, kw_only=True):
+    """Start a mayor, with a clone of a rig to look into."""
+
+    rig: str
+
+
+class IdleMayor(_Action, frozen=True, kw_only=True):
+    """Set when a mayor for which nothing waits is stopped; 0 when something waits again."""
+
+    after_ms: int
+
+
+class AskHosts(_Action, frozen=True, kw_only=True):
+    """Write to instances on which agents work, or none does any more."""
+
+    hosts: tuple[str, ...]
+
+
+class TellAbsence(_Action, frozen=True, kw_only=True):
+    """Ask for somebody because an agent's instance was destroyed."""
+
+
+class HandOn(_Action, frozen=True, kw_only=True):
+    """Stop an agent whose instance does not run, and hand its bead out again at once."""
+
+    attempt: str
+
+
 class Recover(_Action, frozen=True, kw_only=True):
     """Stop an agent, take it from its bead and hand the bead out again, as one step."""
 
@@ -78,9 +111,10 @@ class Stall(_Action, frozen=True, kw_only=True):
 
 
 class Poke(_Action, frozen=True, kw_only=True):
-    """Nudge an agent, and ask for somebody at the second level."""
+    """Nudge an agent, and ask for somebody at the second level; `again_ms` is a mayor's."""
 
     level: int
+    again_ms: int = 0
 
 
 class PushNudge(_Action, frozen=True, kw_only=True):
@@ -132,8 +166,6 @@ class SendBack(_Action, frozen=True, kw_only=True):
 class CreateLanding(_Action, frozen=True, kw_only=True):
     """Have the branch of a convoy merged."""
 
-    rig: str
-
 
 class EndConvoy(_Action, frozen=True, kw_only=True):
     """Close a convoy that is done, or give it up by a code."""
@@ -165,7 +197,9 @@ class HalfOpenBreaker(_Action, frozen=True, kw_only=True):
 
 
 class CloseBreaker(_Action, frozen=True, kw_only=True):
-    """Go on dispatching."""
+    """Go on dispatching; `tell` the first time."""
+
+    tell: bool = False
 
 
 class ChangeBudget(_Action, frozen=True, kw_only=True):
@@ -179,9 +213,22 @@ class EndDrain(_Action, frozen=True, kw_only=True):
 
 
 class Retire(_Action, frozen=True, kw_only=True):
-    """Drop what ended long ago."""
+    """Drop what ended long ago; there may be more, which goes after `again_ms`."""
 
     keys: tuple[str, ...]
+    again_ms: int = 0
+
+
+class EndBeads(_Action, frozen=True, kw_only=True):
+    """End some of what is left in a town that was closed."""
+
+    beads: tuple[str, ...]
+
+
+class FreeBeads(_Action, frozen=True, kw_only=True):
+    """Let some beads wait no longer for what failed."""
+
+    beads: tuple[str, ...]
 
 
 class Alert(_Action, frozen=True, kw_only=True):
@@ -200,14 +247,16 @@ class AwaitViolation(_Action, frozen=True, kw_only=True):
 
 
 Action: TypeAlias = (
-    Dispatch | Recover | Release | Stall | Poke | PushNudge | DeliverMail | FailBead | SkipReview
-    | FailReview | RunGates | Land | RepeatCall | SendBack | CreateLanding | EndConvoy
+    Dispatch | StartMayor | IdleMayor | AskHosts | TellAbsence | HandOn | Recover | Release | Stall
+    | Poke | PushNudge | DeliverMail | FailBead | SkipReview | FailReview | RunGates | Land
+    | RepeatCall | SendBack
+    | CreateLanding | EndConvoy
     | AskAboutConvoy | Bump | OpenBreaker | HalfOpenBreaker | CloseBreaker | ChangeBudget
-    | EndDrain | Retire | Alert | AwaitViolation
+    | EndDrain | Retire | EndBeads | FreeBeads | Alert | AwaitViolation
 )  # fmt: skip
 
 
-def saw(state: State, bead: str = "", agent: str = "") -> Expect:
+def saw(state: Tables, bead: str = "", agent: str = "") -> Expect:
     """Return what a rule sees of a bead, an agent and the town."""
     work, worker = state.beads.get(bead), state.agents.get(agent)
     return Expect(
@@ -218,16 +267,28 @@ def saw(state: State, bead: str = "", agent: str = "") -> Expect:
     )
 
 
-def found(state: State, action: Any) -> Expect:
+def found(state: Tables, action: Any) -> Expect:
     """Return what an action's expectation is compared with."""
     return saw(state, action.bead, action.agent)
 
 
-def act(state: State, action: Action, policy: Policy, at: At) -> Work:
+def act(state: Tables, action: Action, policy: Policy, at: At) -> Work:
     """Return the intents of an action, its effects, and nothing else."""
     match action:
         case Dispatch():
             return _dispatch(state, action, policy, at)
+        case StartMayor():
+            return _start_mayor(state, action, policy, at)
+        case IdleMayor(agent=agent, after_ms=after_ms):
+            return Work(intents=(intents.MayorIdles(agent, after_ms),))
+        case AskHosts(hosts=hosts):
+            return _ask_hosts(state, hosts, policy)
+        case TellAbsence(agent=agent):
+            told = Work(intents=(intents.AbsenceTold(agent),))
+            return out.both(told, out.asked(state, "host_destroyed", f"a/{agent}", at, "high"))
+        case HandOn(agent=agent, attempt=attempt):
+            gone = events.AgentExited(agent=agent, attempt=attempt, status="evicted", code="away")
+            return Work(intents=(gone,), effects=(out.stop(state.agents[agent], at),))
         case Recover() | Release() | Stall() | Poke() | PushNudge() | DeliverMail():
             return _about_agent(state, action, policy, at)
         case SkipReview() | FailReview() | RunGates() | Land() | RepeatCall() | SendBack():
@@ -241,7 +302,7 @@ def act(state: State, action: Action, policy: Policy, at: At) -> Work:
 # ------------------------------------------------------------------------------------- dispatch
 
 
-def _dispatch(state: State, action: Dispatch, policy: Policy, at: At) -> Work:
+def _dispatch(state: Tables, action: Dispatch, policy: Policy, at: At) -> Work:
     bead, agent = state.beads[action.bead], state.agents.get(action.agent)
     attempt = str(at.event)
     made: tuple[events.Event, ...] = ()
@@ -258,7 +319,8 @@ def _dispatch(state: State, action: Dispatch, policy: Policy, at: At) -> Work:
         refused_ms=doubled_ms(policy.refused_first_ms, policy.refused_cap_ms, bead.refused),
         probe=action.probe,
     )
-    branch, target = branches(state, bead)
+    branch, target = out.branches(state, bead)
+    epoch = 1 if agent is None else agent.epoch + 1
     body = ports.StartCall(
         agent=action.agent,
         attempt=attempt,
@@ -269,150 +331,99 @@ def _dispatch(state: State, action: Dispatch, policy: Policy, at: At) -> Work:
         branch=branch,
         target=target,
         host="" if agent is None else agent.host,
+        epoch=epoch,
     )
-    epoch = 1 if agent is None else agent.epoch + 1
-    effect = _effect(HOSTS, _lane(action.agent), body, at.now_ms + START_VALID_MS, epoch)
+    effect = out.effect(
+        out.HOSTS, out.agent_lane(action.agent), body, at.now_ms + START_VALID_MS, epoch
+    )
     return Work(intents=(*made, intent), effects=(effect,))
 
 
-def branches(state: State, bead: Bead) -> tuple[str, str]:
-    """Return the branch that an attempt at a bead works on, and the one that it is meant for."""
-    review = bead.review
-    if review is None and bead.source and (request := state.beads.get(bead.source)) is not None:
-        review = request.review
-    if review is not None:
-        return review.branch, review.target
-    rig = state.rigs.get(bead.rig)
-    convoy = state.beads.get(bead.convoy)
-    if convoy is not None and convoy.convoy_of is not None and convoy.convoy_of.branch:
-        return f"bead/{bead.id}/{bead.attempts + 1}", convoy.convoy_of.branch
-    return f"bead/{bead.id}/{bead.attempts + 1}", "main" if rig is None else rig.branch
-
-
-def _lane(agent: str) -> str:
-    return f"agent/{agent}"
-
-
-def _effect(
-    provider: str, lane: str, body: ports.Body, valid_until_ms: int, epoch: int = 0
-) -> Effect:
-    return Effect(
-        lane=lane, provider=provider, body=body, epoch=epoch, valid_until_ms=valid_until_ms
+def _start_mayor(state: Tables, action: StartMayor, policy: Policy, at: At) -> Work:
+    agent, attempt = state.agents[action.agent], str(at.event)
+    intent = intents.MayorStarted(
+        agent=agent.id,
+        attempt=attempt,
+        unheard_ms=policy.unheard_ms,
+        again_ms=doubled_ms(policy.mayor_first_ms, policy.mayor_cap_ms, agent.tries),
+        looks=policy.mayor_looks_once,
     )
-
-
-def _stop(agent: Agent, at: At) -> Effect:
-    """Return the stop of an agent, which what waits in its lane gives way to."""
-    return Effect(
-        lane=_lane(agent.id),
-        provider=HOSTS,
-        body=ports.StopCall(agent=agent.id, epoch=agent.epoch, host=agent.host),
-        epoch=agent.epoch,
-        valid_until_ms=at.now_ms + STOP_VALID_MS,
-        supersedes=True,
+    epoch = agent.epoch + 1
+    body = ports.StartCall(
+        agent=agent.id,
+        attempt=attempt,
+        role="mayor",
+        rig=action.rig,
+        bead="",
+        branch=f"mayor/{epoch}",
+        target=state.rigs[action.rig].branch,
+        host=agent.host,
+        epoch=epoch,
     )
+    lane = out.agent_lane(agent.id)
+    effect = out.effect(out.HOSTS, lane, body, at.now_ms + START_VALID_MS, epoch)
+    return Work(intents=(intent,), effects=(effect,))
 
 
-def _notice(code: str, about: str, at: At, severity: Severity = "medium") -> Effect:
-    body = ports.NoticeCall(code=code, about=about, severity=severity)
-    return _effect(NOTICES, NOTICE_LANE, body, at.now_ms + SEND_VALID_MS)
-
-
-def _escalation(category: str, about: str, at: At, severity: Severity) -> events.Escalated:
-    return events.Escalated(
-        escalation=f"esc-{derive(at.event, category)[:16]}",
-        severity=severity,
-        category=category,
-        about=about,
+def _ask_hosts(state: Tables, hosts: tuple[str, ...], policy: Policy) -> Work:
+    known = state.town.hosts
+    changed = sorted({*hosts}.symmetric_difference(known))
+    account, destroyed = state.town.account, policy.destroyed_told
+    letters = (
+        Letter(
+            to=address(INSTANCE, one),
+            body=AgentsHosted(account=account, hosted=one in hosts, destroyed=destroyed),
+        )
+        for one in changed
     )
-
-
-def _asked(state: State, category: str, about: str, at: At, severity: Severity) -> Work:
-    """Return the escalation of something, unless somebody is asked about it already."""
-    if state.index.get(("escalations", about, category)):
-        return Work()
-    intents = (_escalation(category, about, at, severity),)
-    return Work(intents=intents, effects=(_notice(category, about, at, severity),))
-
-
-def _both(one: Work, other: Work) -> Work:
-    return Work(intents=one.intents + other.intents, effects=one.effects + other.effects)
+    return Work(intents=(intents.HostsAsked(hosts),), letters=tuple(letters))
 
 
 # --------------------------------------------------------------------------------------- agents
 
 
-def _about_agent(state: State, action: Any, policy: Policy, at: At) -> Work:
+def _about_agent(state: Tables, action: Any, policy: Policy, at: At) -> Work:
     agent = state.agents.get(action.agent)
     match action:
         case Recover(attempt=attempt, bead=bead, code=code, charged=charged):
             lost = intents.AttemptFailed(
                 agent=action.agent, attempt=attempt, bead=bead, code=code, charged=charged
             )
-            effects = () if agent is None or agent.attempt != attempt else (_stop(agent, at),)
+            effects = () if agent is None or agent.attempt != attempt else (out.stop(agent, at),)
             return Work(intents=(lost,), effects=effects)
         case DeliverMail(bead=message):
             assert agent is not None
-            return _mail(state.beads[message], agent, policy, at)
+            return out.mail(state.beads[message], agent, policy, at)
         case PushNudge(nudge=one):
             assert agent is not None
-            return _nudge(agent, state.nudges[one], policy, at)
+            return out.nudge(agent, state.nudges[one], policy, at)
         case _:
             pass
     assert agent is not None
     match action:
         case Release(repair=repair):
             freed = intents.AgentReleased(agent.id, repair)
-            return Work(intents=(freed,), effects=(_stop(agent, at),))
+            return Work(intents=(freed,), effects=(out.stop(agent, at),))
         case Stall():
             stalled = intents.AgentStalled(agent=agent.id, release_ms=policy.stalled_ms)
-            work = Work(intents=(stalled,), effects=(_stop(agent, at),))
-            return _both(work, _asked(state, "stuck_agent", f"a/{agent.id}", at, "high"))
-        case Poke(level=level):
-            handled = Work(intents=(intents.InactivityHandled(agent.id, level),))
-            fresh = Nudge(id=f"nudge-{derive(at.event)[:16]}", agent=agent.id, level=level)
-            work = _both(handled, _nudge(agent, fresh, policy, at))
+            work = Work(intents=(stalled,), effects=(out.stop(agent, at),))
+            return out.both(work, out.asked(state, "stuck_agent", f"a/{agent.id}", at, "high"))
+        case Poke(level=level, again_ms=again_ms):
+            handled = Work(intents=(intents.InactivityHandled(agent.id, level, again_ms),))
+            one = f"nudge-{derive(at.event)[:16]}"
+            fresh = Nudge(id=one, agent=agent.id, level=level, attempt=agent.attempt)
+            work = out.both(handled, out.nudge(agent, fresh, policy, at))
             if level == 1:
                 return work
-            return _both(work, _asked(state, "stuck_agent", f"a/{agent.id}", at, "medium"))
+            return out.both(work, out.asked(state, "stuck_agent", f"a/{agent.id}", at, "medium"))
         case other:
             raise TypeError(f"{type(other).__name__} is not about an agent")
-
-
-def _nudge(agent: Agent, known: Nudge, policy: Policy, at: At) -> Work:
-    one, level, content = known.id, known.level, known.content
-    kept = events.NudgeSent(
-        nudge=one, agent=agent.id, level=level, content=content, again_ms=policy.mail_again_ms
-    )
-    body = ports.NudgeCall(
-        nudge=one,
-        agent=agent.id,
-        attempt=agent.attempt,
-        level=level,
-        content=content,
-        host=agent.host,
-    )
-    effect = _effect(HOSTS, _lane(agent.id), body, at.now_ms + SEND_VALID_MS, agent.epoch)
-    return Work(intents=(kept,), effects=(effect,))
-
-
-def _mail(message: Bead, agent: Agent, policy: Policy, at: At) -> Work:
-    body = ports.MailCall(
-        message=message.id,
-        agent=agent.id,
-        attempt=agent.attempt,
-        content=message.content,
-        host=agent.host,
-    )
-    effect = _effect(HOSTS, _lane(agent.id), body, at.now_ms + SEND_VALID_MS, agent.epoch)
-    tried = intents.MailTried(message.id, policy.mail_again_ms)
-    return Work(intents=(tried,), effects=(effect,))
 
 
 # -------------------------------------------------------------------------------------- reviews
 
 
-def _about_review(state: State, action: Any, policy: Policy, at: At) -> Work:
+def _about_review(state: Tables, action: Any, policy: Policy, at: At) -> Work:
     bead = state.beads[action.bead]
     review = bead.review
     assert review is not None
@@ -424,7 +435,7 @@ def _about_review(state: State, action: Any, policy: Policy, at: At) -> Work:
         case RepeatCall(tell=tell):
             again = Work(intents=(intents.CallRepeated(bead.id),))
             return (
-                _both(again, _asked(state, "no_answer", f"b/{bead.id}", at, "high"))
+                out.both(again, out.asked(state, "no_answer", f"b/{bead.id}", at, "high"))
                 if (tell)
                 else again
             )
@@ -447,7 +458,7 @@ def _again_ms(review: Review, policy: Policy) -> int:
     return doubled_ms(policy.call_again_ms, policy.call_cap_ms, review.calls)
 
 
-def _gates(state: State, bead: Bead, review: Review, policy: Policy, at: At) -> Work:
+def _gates(state: Tables, bead: Bead, review: Review, policy: Policy, at: At) -> Work:
     call, again_ms = review.call + 1, _again_ms(review, policy)
     asked = intents.GatesAsked(bead.id, call, policy.gates_ms, again_ms)
     body = ports.GatesCall(
@@ -459,8 +470,16 @@ def _gates(state: State, bead: Bead, review: Review, policy: Policy, at: At) -> 
         commit=review.commit,
         gates=state.rigs[bead.rig].gates,
     )
-    effect = _effect(FORGES, f"gates/{bead.id}", body, at.now_ms + GATES_VALID_MS, call)
+    effect = out.effect(out.GATES, f"gates/{bead.id}", body, at.now_ms + GATES_VALID_MS, call)
     return Work(intents=(asked,), effects=(effect,))
+
+
+def sides(bead: Bead, review: Review) -> tuple[str, str]:
+    """Return the branch and target that a pull request must have; empty for one that was adopted.
+
+    A person answers for what was adopted; an agent could name a pull request of anybody else's.
+    """
+    return (review.branch, review.target) if bead.source else ("", "")
 
 
 def _land(bead: Bead, review: Review, policy: Policy, at: At) -> Work:
@@ -468,7 +487,10 @@ def _land(bead: Bead, review: Review, policy: Policy, at: At) -> Work:
     asked = intents.LandAsked(bead.id, call, policy.land_ms, again_ms)
     body: ports.Body
     if review.stage == "polling":
-        body = ports.MergeCall(mr=bead.id, call=call, rig=bead.rig, pr_url=review.pr_url)
+        branch, target = sides(bead, review)
+        body = ports.MergeCall(
+            mr=bead.id, call=call, rig=bead.rig, pr_url=review.pr_url, branch=branch, target=target
+        )
     else:
         body = ports.LandCall(
             mr=bead.id,
@@ -478,38 +500,41 @@ def _land(bead: Bead, review: Review, policy: Policy, at: At) -> Work:
             target=review.target,
             commit=review.commit,
         )
-    effect = _effect(FORGES, f"rig/{bead.rig}", body, at.now_ms + LAND_VALID_MS, call)
+    effect = out.effect(out.FORGES, f"rig/{bead.rig}", body, at.now_ms + LAND_VALID_MS, call)
     return Work(intents=(asked,), effects=(effect,))
 
 
 # ----------------------------------------------------------------------------- beads and convoys
 
 
-def _about_work(state: State, action: Any, policy: Policy, at: At) -> Work:
+def _about_work(state: Tables, action: Any, policy: Policy, at: At) -> Work:
     bead = state.beads[action.bead]
     key = f"b/{bead.id}"
     match action:
         case FailBead(code=code):
             failed = Work(intents=(intents.BeadFailed(bead.id, code),))
-            return _both(failed, _asked(state, "bead_failed", key, at, "high"))
+            return out.both(failed, out.asked(state, "bead_failed", key, at, "high"))
         case EndConvoy(code=code):
             ended = Work(intents=(intents.ConvoyEnded(bead.id, code),))
-            return _both(ended, _asked(state, "convoy_failed", key, at, "high")) if code else ended
+            return (
+                out.both(ended, out.asked(state, "convoy_failed", key, at, "high"))
+                if code
+                else ended
+            )
         case AskAboutConvoy():
             waits = Work(intents=(intents.ConvoyWaits(bead.id),))
-            return _both(waits, _asked(state, "convoy_waits", key, at, "high"))
-        case CreateLanding(rig=rig):
+            return out.both(waits, out.asked(state, "convoy_waits", key, at, "high"))
+        case CreateLanding():
             assert bead.convoy_of is not None
             wait_ms = doubled_ms(
                 policy.landing_first_ms, policy.landing_cap_ms, bead.convoy_of.landings + 1
             )
-            made = intents.LandingCreated(
-                convoy=bead.id, mr=f"mr-{derive(at.event)[:16]}", rig=rig, cooldown_ms=wait_ms
-            )
+            mr = f"mr-{derive(at.event)[:16]}"
+            made = intents.LandingCreated(convoy=bead.id, mr=mr, again_ms=wait_ms)
             return Work(intents=(made,))
         case Bump(severity=severity, next_ms=next_ms, tell=tell):
             bumped = intents.EscalationBumped(bead.id, severity, next_ms)
-            notice = (_notice("escalation_waits", key, at, severity),) if tell else ()
+            notice = (out.notice("escalation_waits", key, at, severity),) if tell else ()
             return Work(intents=(bumped,), effects=notice)
         case other:
             raise TypeError(f"{type(other).__name__} is not about work")
@@ -518,28 +543,39 @@ def _about_work(state: State, action: Any, policy: Policy, at: At) -> Work:
 # ------------------------------------------------------------------------------- the town itself
 
 
+def _about_many(action: Retire | EndBeads | FreeBeads) -> intents.Intent:
+    """Return the intent of what is done to many entities, few at once."""
+    match action:
+        case Retire(keys=keys, again_ms=again_ms):
+            return intents.Retired(keys, again_ms)
+        case EndBeads(beads=beads):
+            return intents.BeadsEnded(beads, ENDED_EVERY_MS)
+        case FreeBeads(beads=beads):
+            return intents.BeadsFreed(beads)
+
+
 def _about_town(action: Any, at: At) -> Work:
     match action:
         case OpenBreaker(until_ms=until_ms, tell=tell):
-            notice = (_notice("breaker_opened", SELF, at, "critical"),) if tell else ()
+            notice = (out.notice("breaker_opened", SELF, at, "critical"),) if tell else ()
             return Work(intents=(intents.BreakerOpened(until_ms),), effects=notice)
         case HalfOpenBreaker():
             return Work(intents=(intents.BreakerHalfOpened(),))
-        case CloseBreaker():
-            closed = (_notice("breaker_closed", SELF, at),)
+        case CloseBreaker(tell=tell):
+            closed = (out.notice("breaker_closed", SELF, at),) if tell else ()
             return Work(intents=(intents.BreakerClosed(),), effects=closed)
         case ChangeBudget(exhausted=exhausted):
             code = "budget_exhausted" if exhausted else "budget_restored"
-            notice = (_notice(code, SELF, at, "high"),)
+            notice = (out.notice(code, SELF, at, "high"),)
             return Work(intents=(intents.BudgetChanged(exhausted),), effects=notice)
         case EndDrain():
             return Work(intents=(events.DrainEnded(),))
-        case Retire(keys=keys):
-            return Work(intents=(intents.Retired(keys),))
+        case Retire() | EndBeads() | FreeBeads():
+            return Work(intents=(_about_many(action),))
         case Alert(number=number, about=about):
             alerted = (intents.ViolationAlerted(number, about),)
             return Work(
-                intents=alerted, effects=(_notice(f"invariant_{number}", about, at, "critical"),)
+                intents=alerted, effects=(out.notice(f"invariant_{number}", about, at, "critical"),)
             )
         case AwaitViolation(number=number, about=about, after_ms=after_ms):
             return Work(intents=(intents.ViolationWaits(number, about, after_ms),))

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from holdfast.actors.definition import At, Ignored, Refused, Verdict
+from holdfast.actors.definition import Applied, At, Declined, Ignored, Refused, Verdict
 from holdfast.towns import events, intents
+from holdfast.towns.draft import Draft
 from holdfast.towns.folds import attempts, ends, reviews, town, work
 from holdfast.towns.state import State, is_closed, is_created
 
-_FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
+_FOLDS: Final[dict[type, Callable[[Draft, Any, At], Declined]]] = {
     events.TownCreated: town.created,
     events.TownConfigured: town.configured,
     events.TownClosed: town.closed,
+    events.NameLost: town.name_lost,
     events.RigAdded: town.rig_added,
     events.RigRemoved: town.rig_removed,
     events.AgentAdded: town.agent_added,
@@ -30,6 +32,8 @@ _FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
     intents.BreakerClosed: town.breaker_closed,
     intents.BudgetChanged: town.budget_changed,
     intents.Retired: town.retired,
+    intents.BeadsEnded: town.beads_ended,
+    intents.BeadsFreed: town.beads_freed,
     intents.ViolationOpened: town.violation_opened,
     intents.ViolationResolved: town.violation_changed,
     intents.ViolationAlerted: town.violation_changed,
@@ -54,6 +58,8 @@ _FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
     events.AgentStopped: work.only_logged,
     events.StopFailed: work.only_logged,
     intents.Dispatched: attempts.dispatched,
+    intents.MayorStarted: attempts.mayor_started,
+    intents.MayorIdles: attempts.mayor_idles,
     events.AgentStarted: attempts.started,
     events.StartRefused: attempts.start_refused,
     events.StartDoubted: attempts.start_doubted,
@@ -63,6 +69,9 @@ _FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
     events.AgentDone: attempts.done,
     events.ChangesRequested: attempts.changes_requested,
     events.AgentExited: attempts.exited,
+    events.HostSeen: town.host_seen,
+    intents.HostsAsked: town.hosts_asked,
+    intents.AbsenceTold: town.absence_told,
     events.MayorWaits: attempts.mayor_waits,
     events.CostReported: attempts.cost_reported,
     intents.AttemptFailed: attempts.attempt_failed,
@@ -70,7 +79,6 @@ _FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
     intents.AgentStalled: attempts.stalled,
     intents.InactivityHandled: attempts.inactivity_handled,
     intents.ReviewSkipped: reviews.skipped,
-    intents.ReviewReopened: reviews.reopened,
     intents.ReviewFailed: reviews.failed,
     intents.GatesAsked: reviews.asked,
     intents.LandAsked: reviews.asked,
@@ -88,6 +96,9 @@ _FOLDS: Final[dict[type, Callable[[State, Any, At], Verdict[State]]]] = {
     intents.ConvoyWaits: reviews.convoy_waits,
 }
 
+_BEFORE: Final = (events.TownCreated, events.NameLost)
+"""What a town takes before it exists."""
+
 _WORK: Final = (
     events.RigAdded,
     events.AgentAdded,
@@ -100,12 +111,21 @@ _WORK: Final = (
 """What begins something, which a closed town does not."""
 
 
-def apply(state: State, event: events.Event, at: At) -> Verdict[State]:
-    """Apply an event."""
-    if not is_created(state) and not isinstance(event, events.TownCreated):
+def fold(d: Draft, event: events.Event, at: At) -> Declined:
+    """Apply an event to a draft; return why not, or None."""
+    d.now_ms = at.now_ms
+    if not is_created(d) and not isinstance(event, _BEFORE):
         return Refused("no_such_town", "there is no such town")
-    if is_closed(state) and isinstance(event, _WORK):
-        return Refused("town_closed", "the town is closed")
-    if isinstance(event, events.AgentDone | events.ChangesRequested) and is_closed(state):
-        return Ignored("the town is closed")
-    return _FOLDS[type(event)](state, event, at)
+    if is_closed(d):
+        if isinstance(event, _WORK):
+            return Refused("town_closed", "the town is closed")
+        if isinstance(event, events.AgentDone | events.ChangesRequested):
+            return Ignored("the town is closed")
+    return _FOLDS[type(event)](d, event, at)
+
+
+def apply(state: State, event: events.Event, at: At) -> Verdict[State]:
+    """Apply one event to a state."""
+    d = Draft(state)
+    declined = fold(d, event, at)
+    return Applied(d.close(), tuple(d.touched)) if declined is None else declined

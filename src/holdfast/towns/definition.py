@@ -9,17 +9,20 @@ from holdfast.actors.definition import (
     Claim,
     Definition,
     EffectCall,
+    Letter,
     Probe,
     ProbeAnswer,
 )
 from holdfast.actors.ports import arrival_of
+from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Conflict, Failure, Ok, Outcome, Permanent
-from holdfast.towns import actions, events, ports
-from holdfast.towns.apply import apply
-from holdfast.towns.draft import decode_state
+from holdfast.letters.towns import INSTANCE, HostSeen
+from holdfast.towns import actions, events, outgoing, ports
+from holdfast.towns.apply import apply, fold
+from holdfast.towns.draft import Draft, decode_state
 from holdfast.towns.invariants import INVARIANTS, noticed
 from holdfast.towns.policy import Policy, decode_policy, encode_policy
-from holdfast.towns.reconcile import deadline, explain, is_alive, reconcile
+from holdfast.towns.reconcile import cadence, deadline, explain, is_alive, reconcile
 from holdfast.towns.state import (
     PullRequest,
     State,
@@ -154,14 +157,19 @@ def probes(state: State, policy: Policy) -> tuple[Probe, ...]:
         return ()
     asked = []
     for rig in sorted(state.rigs):
-        for one in sorted(found(state, "polling", rig)):
-            review = state.beads[one].review
+        for one in sorted(found(state, "polling", rig).ids()):
+            bead = state.beads[one]
+            review = bead.review
             assert review is not None
+            branch, target = actions.sides(bead, review)
+            body = ports.PollCall(
+                mr=one, rig=rig, pr_url=review.pr_url, branch=branch, target=target
+            )
             asked.append(
                 Probe(
                     key=f"pr/{one}",
-                    provider=actions.FORGES,
-                    body=ports.PollCall(mr=one, rig=rig, pr_url=review.pr_url),
+                    provider=outgoing.FORGES,
+                    body=body,
                     period_ms=policy.poll_ms,
                     epoch=review.looks,
                 )
@@ -182,6 +190,16 @@ def probed(answer: ProbeAnswer) -> events.Event:
             raise TypeError(message)
 
 
+def received(sender: Address, letter: Letter) -> events.Event:
+    """Return the event of a letter; raise ValueError for an unsupported one."""
+    match letter.body:
+        case HostSeen(account=account, absence=absence) if sender.kind == INSTANCE:
+            return events.HostSeen(host=sender.id, account=account, absence=absence)
+        case other:
+            message = f"{sender} may not write {type(other).__name__} to {letter.to}"
+            raise ValueError(message)
+
+
 def claims(state: State) -> frozenset[Claim]:
     """Return the name that no other town of the account may have."""
     if not is_created(state) or is_closed(state):
@@ -190,15 +208,15 @@ def claims(state: State) -> frozenset[Claim]:
 
 
 def claim_lost(_claim: Claim) -> events.Event:
-    """Return the event of a name that another town has: the town ends."""
-    return events.TownClosed("name_taken")
+    """Return the event of a name that another town has."""
+    return events.NameLost()
 
 
 def _entity(state: State, key: str) -> bytes | None:
-    if key == "" and not is_created(state):
-        return None
     one = entity_of(state, key)
-    return None if one is None else encode_entity(one)
+    if one is None or (not key and not is_created(state)):
+        return None
+    return encode_entity(one)
 
 
 TOWN: Final[Definition[State, events.Event, actions.Action, Policy]] = Definition(
@@ -223,12 +241,17 @@ TOWN: Final[Definition[State, events.Event, actions.Action, Policy]] = Definitio
     claims=claims,
     probes=probes,
     invariants=INVARIANTS,
+    look=entity_of,
+    cadence=cadence,
+    draft=Draft,
+    fold=fold,
     encode_effect=ports.encode_body,
     decode_effect=ports.decode_body,
     wanted=wanted,
     settle=settle,
     probed=probed,
     claim_lost=claim_lost,
+    received=received,
     explain=explain,
     noticed=noticed,
     encode_policy=encode_policy,

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from holdfast.letters.towns import Absence
 from holdfast.towns.intents import Intent
 from holdfast.towns.state import (
     Config,
@@ -46,31 +47,48 @@ class TownCreated(Struct, frozen=True, kw_only=True, tag="TownCreated", gc=False
 
 
 class TownConfigured(Struct, frozen=True, kw_only=True, tag="TownConfigured", gc=False):
-    """Its owner changed what is set for it."""
+    """Its owner changed what is set for it: the fields that `only` names, or all.
+
+    What waits for failed beads is freed in `steps` of its rules; logs from before have all of it
+    freed by this event.
+    """
 
     config: Config
     by: str
+    only: tuple[str, ...] = ()
+    steps: bool = False
 
 
 class TownClosed(Struct, frozen=True, tag="TownClosed", gc=False):
-    """Its owner closed it for good: agents are stopped, nothing starts any more."""
+    """It is closed for good: its agents and its mayor are stopped, nothing starts any more.
+
+    What is left ends in `steps` of its rules; logs from before have it end with this event.
+    """
 
     by: str
+    steps: bool = False
+
+
+class NameLost(Struct, frozen=True, tag="TownNameLost", gc=False):
+    """Another town of the account has its name: it is not made, or ends."""
 
 
 class RigAdded(Struct, frozen=True, kw_only=True, tag="TownRigAdded", gc=False):
-    """A repository was added, or what is set for it changed; `gates` are names of its checks."""
+    """A repository was added, or what is set for it changed; `gates` are names of its checks.
+
+    None leaves what is set: an empty repository and no cap for a new rig.
+    """
 
     rig: str
     name: str
     branch: str = "main"
-    repository: str = ""
+    repository: str | None = None
     gates: tuple[str, ...] = ()
-    agents_max: int = 0
+    agents_max: int | None = None
 
 
 class RigRemoved(Struct, frozen=True, tag="TownRigRemoved", gc=False):
-    """A repository is gone: nothing more is started in it."""
+    """A repository is gone: nothing more is started in it, and what is under way there ends."""
 
     rig: str
 
@@ -86,7 +104,7 @@ class AgentAdded(Struct, frozen=True, kw_only=True, tag="TownAgentAdded", gc=Fal
 
 
 class AgentRemoved(Struct, frozen=True, tag="TownAgentRemoved", gc=False):
-    """An agent is removed; what it worked on goes back."""
+    """An agent is removed, unless it works on a bead."""
 
     agent: str
 
@@ -112,15 +130,22 @@ class DrainEnded(Struct, frozen=True, tag="TownDrainEnded", gc=False):
 
 
 class BeadCreated(Struct, frozen=True, kw_only=True, tag="BeadCreated", gc=False):
-    """An issue was slung, or made because a merge request needs work (`source`)."""
+    """An issue was slung, or made because a merge request needs work (`source`).
+
+    `bounded`: so many may wait for one bead; logs from before have no such limit.
+    """
 
     bead: NewBead
     by: str = ""
     source: str = ""
+    bounded: bool = False
 
 
 class ConvoyCreated(Struct, frozen=True, kw_only=True, tag="ConvoyCreated", gc=False):
-    """Issues that land together; `blocked_by` of each may name others of them."""
+    """Issues of one rig that land together; `blocked_by` of each may name others of them.
+
+    `bounded` is as for a BeadCreated.
+    """
 
     convoy: str
     beads: tuple[NewBead, ...]
@@ -129,6 +154,7 @@ class ConvoyCreated(Struct, frozen=True, kw_only=True, tag="ConvoyCreated", gc=F
     staged: bool = False
     content: str = ""
     by: str = ""
+    bounded: bool = False
 
 
 class ConvoyStarted(Struct, frozen=True, tag="ConvoyStarted", gc=False):
@@ -196,12 +222,13 @@ class MailSent(Struct, frozen=True, kw_only=True, tag="TownMailSent", gc=False):
 
 
 class NudgeSent(Struct, frozen=True, kw_only=True, tag="TownNudgeSent", gc=False):
-    """An agent is poked: by a person (level 0), or because it is inactive."""
+    """An agent is poked: by a person (level 0), or because an attempt of it is inactive."""
 
     nudge: str
     agent: str
     level: int = 0
     content: str = ""
+    attempt: str = ""
     again_ms: int = 0
 
 
@@ -258,19 +285,35 @@ class AgentExited(Struct, frozen=True, kw_only=True, tag="TownAgentExited", gc=F
     code: str = ""
 
 
-class MayorWaits(Struct, frozen=True, tag="TownMayorWaits", gc=False):
-    """The mayor waits for its person, or goes on."""
+class HostSeen(Struct, frozen=True, kw_only=True, tag="TownHostSeen", gc=False):
+    """An instance says whether its agents can work; `account` owns it."""
+
+    host: str
+    account: str
+    absence: Absence
+
+
+class MayorWaits(Struct, frozen=True, tag="TownMayorWaits", omit_defaults=True, gc=False):
+    """The mayor waits for its person, or goes on; logs from before do not name its `attempt`."""
 
     agent: str
     waits: bool
+    attempt: str = ""
 
 
 class CostReported(Struct, frozen=True, kw_only=True, tag="TownCostReported", gc=False):
-    """What an attempt has cost so far, in millionths of a dollar; the greatest number holds."""
+    """What an attempt has cost so far, in millionths of a dollar; the greatest number holds.
+
+    With the `id` of a piece of its work it is what that piece cost: one id is one event. With
+    `late` its host says it, of an attempt at `bead` that may be over, since it was done before.
+    """
 
     agent: str
     attempt: str
     microdollars: int
+    id: str = ""
+    late: bool = False
+    bead: str = ""
 
 
 # ------------------------------------------------------------------------- answers of the world
@@ -390,9 +433,9 @@ class Notified(Struct, frozen=True, tag="TownNotified", gc=False):
 
 
 Request: TypeAlias = (
-    TownCreated | TownConfigured | TownClosed | RigAdded | RigRemoved | AgentAdded | AgentRemoved
-    | LoopResumed | DrainStarted | DrainEnded | BeadCreated | ConvoyCreated | ConvoyStarted
-    | BeadCancelled | BeadHeld | BlockerWaived | PullRequestAdopted | Escalated
+    TownCreated | TownConfigured | TownClosed | NameLost | RigAdded | RigRemoved | AgentAdded
+    | AgentRemoved | LoopResumed | DrainStarted | DrainEnded | BeadCreated | ConvoyCreated
+    | ConvoyStarted | BeadCancelled | BeadHeld | BlockerWaived | PullRequestAdopted | Escalated
     | EscalationAcknowledged | MailSent | NudgeSent
 )  # fmt: skip
 Report: TypeAlias = (
@@ -402,7 +445,7 @@ Report: TypeAlias = (
 CallOutcome: TypeAlias = (
     AgentStarted | StartRefused | StartDoubted | AgentStopped | StopFailed | GatesFinished | Landed
     | LandRefused | CallFailed | PullRequestSeen | PullRequestUnreadable | NudgeDelivered
-    | MailDelivered | SendFailed | Notified
+    | MailDelivered | SendFailed | Notified | HostSeen
 )  # fmt: skip
 Event: TypeAlias = Request | Report | CallOutcome | Intent
 

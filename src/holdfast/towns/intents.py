@@ -22,6 +22,40 @@ class Dispatched(Struct, frozen=True, kw_only=True, tag="BeadDispatched", gc=Fal
     probe: bool = False
 
 
+class MayorStarted(
+    Struct, frozen=True, kw_only=True, tag="TownMayorStarted", omit_defaults=True, gc=False
+):
+    """Intent: a mayor is started. Waits in ms: without contact, and before the next start.
+
+    `looks`: what waits for it now starts no other if this one ends well.
+    """
+
+    agent: str
+    attempt: str
+    unheard_ms: int
+    again_ms: int
+    looks: bool = False
+
+
+class MayorIdles(Struct, frozen=True, tag="TownMayorIdles", gc=False):
+    """Intent: nothing waits for a mayor; it is stopped in `after_ms`; 0: it goes on."""
+
+    agent: str
+    after_ms: int
+
+
+class HostsAsked(Struct, frozen=True, tag="TownHostsAsked", gc=False):
+    """Intent: these are the instances of its agents, which are asked by letter how they are."""
+
+    hosts: tuple[str, ...]
+
+
+class AbsenceTold(Struct, frozen=True, tag="TownAbsenceTold", gc=False):
+    """Intent: somebody is asked about an agent whose instance was destroyed."""
+
+    agent: str
+
+
 class AttemptFailed(Struct, frozen=True, kw_only=True, tag="BeadAttemptFailed", gc=False):
     """Intent: an attempt is given up; its agent is stopped and its bead goes back."""
 
@@ -46,11 +80,17 @@ class AgentStalled(Struct, frozen=True, kw_only=True, tag="TownAgentStalled", gc
     release_ms: int
 
 
-class InactivityHandled(Struct, frozen=True, tag="TownInactivityHandled", gc=False):
-    """Intent: the rules answered an agent's inactivity of a level."""
+class InactivityHandled(
+    Struct, frozen=True, tag="TownInactivityHandled", omit_defaults=True, gc=False
+):
+    """Intent: the rules answered an agent's inactivity of a level.
+
+    A mayor is started again after `again_ms`, unless it works or nothing waits for it.
+    """
 
     agent: str
     level: int
+    again_ms: int = 0
 
 
 class BeadFailed(Struct, frozen=True, tag="BeadFailed", gc=False):
@@ -62,12 +102,6 @@ class BeadFailed(Struct, frozen=True, tag="BeadFailed", gc=False):
 
 class ReviewSkipped(Struct, frozen=True, tag="TownReviewSkipped", gc=False):
     """Intent: a merge request goes on without a review, as the town is set."""
-
-    mr: str
-
-
-class ReviewReopened(Struct, frozen=True, tag="TownReviewReopened", gc=False):
-    """Intent: a merge request whose review went nowhere is queued again."""
 
     mr: str
 
@@ -111,12 +145,11 @@ class SentBack(Struct, frozen=True, kw_only=True, tag="TownSentBack", gc=False):
 
 
 class LandingCreated(Struct, frozen=True, kw_only=True, tag="ConvoyLandingCreated", gc=False):
-    """Intent: the branch of a convoy is to be merged."""
+    """Intent: the branch of a convoy is to be merged; if it fails, again after `again_ms`."""
 
     convoy: str
     mr: str
-    rig: str
-    cooldown_ms: int
+    again_ms: int
 
 
 class ConvoyEnded(Struct, frozen=True, tag="ConvoyEnded", gc=False):
@@ -167,10 +200,27 @@ class MailTried(Struct, frozen=True, tag="TownMailTried", gc=False):
     again_ms: int
 
 
-class Retired(Struct, frozen=True, tag="TownRetired", gc=False):
-    """Intent: what ended long ago leaves the state; its row stays for reading."""
+class Retired(Struct, frozen=True, tag="TownRetired", omit_defaults=True, gc=False):
+    """Intent: what ended long ago leaves the state; its row stays for reading.
+
+    More goes after `again_ms`, where that is given.
+    """
 
     keys: tuple[str, ...]
+    again_ms: int = 0
+
+
+class BeadsEnded(Struct, frozen=True, tag="TownBeadsEnded", gc=False):
+    """Intent: some of what was left in a town that was closed ends; more after `again_ms`."""
+
+    beads: tuple[str, ...]
+    again_ms: int
+
+
+class BeadsFreed(Struct, frozen=True, tag="TownBeadsFreed", gc=False):
+    """Intent: some of what waits for failed beads does so no longer, as the town is set."""
+
+    beads: tuple[str, ...]
 
 
 class ViolationOpened(Struct, frozen=True, kw_only=True, tag="TownViolationOpened", gc=False):
@@ -204,9 +254,11 @@ class ViolationWaits(Struct, frozen=True, tag="TownViolationWaits", gc=False):
 
 
 Intent: TypeAlias = (
-    Dispatched | AttemptFailed | AgentReleased | AgentStalled | InactivityHandled | BeadFailed
-    | ReviewSkipped | ReviewReopened | ReviewFailed | GatesAsked | LandAsked | CallRepeated
+    Dispatched | MayorStarted | MayorIdles | HostsAsked | AbsenceTold | AttemptFailed
+    | AgentReleased | AgentStalled | InactivityHandled | BeadFailed
+    | ReviewSkipped | ReviewFailed | GatesAsked | LandAsked | CallRepeated
     | SentBack | LandingCreated | ConvoyEnded | ConvoyWaits | BreakerOpened | BreakerHalfOpened
-    | BreakerClosed | BudgetChanged | EscalationBumped | MailTried | Retired | ViolationOpened
-    | ViolationResolved | ViolationAlerted | ViolationWaits
+    | BreakerClosed | BudgetChanged | EscalationBumped | MailTried | Retired | BeadsEnded
+    | BeadsFreed
+    | ViolationOpened | ViolationResolved | ViolationAlerted | ViolationWaits
 )  # fmt: skip

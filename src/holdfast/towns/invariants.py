@@ -7,7 +7,7 @@ nothing checks it yet. A repair is an action like all others (`rules/agents.py`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from holdfast.actors.definition import Invariant
@@ -15,7 +15,16 @@ from holdfast.actors.record import Note
 from holdfast.towns import events, intents
 from holdfast.towns.draft import statuses
 from holdfast.towns.limits import ATTEMPTS_MAX
-from holdfast.towns.state import TERMINAL, Agent, Bead, State, found, live_reviews
+from holdfast.towns.state import (
+    TERMINAL,
+    Agent,
+    Bead,
+    State,
+    entity_of,
+    found,
+    live_reviews,
+    violation_id,
+)
 
 _WALK_MAX: Final = 256
 """Beads that one search for a circle looks at."""
@@ -73,7 +82,7 @@ def _legal(_state: State, bead: Bead) -> str | None:
 
 
 def _alone(state: State, agent: Agent) -> str | None:
-    others = found(state, "hook", agent.hook) if agent.hook else ()
+    others = found(state, "hook", agent.hook).ids() if agent.hook else ()
     return f"{len(others)} agents work on {agent.hook}" if len(others) > 1 else None
 
 
@@ -90,6 +99,8 @@ def _attempted(_state: State, bead: Bead) -> str | None:
 
 
 def _acyclic(state: State, bead: Bead) -> str | None:
+    if not bead.blocked_by:
+        return None
     seen, left = set[str](), list(bead.blocked_by)
     while left and len(seen) < _WALK_MAX:
         one = left.pop()
@@ -106,7 +117,8 @@ def _counted(state: State, bead: Bead) -> str | None:
     work = bead.convoy_of
     if work is None:
         return None
-    members = [state.beads[one] for one in found(state, "members", bead.id)]
+    members = [state.beads[one] for one in found(state, "members", bead.id).ids()]
+    members = [one for one in members if one.type == "issue"]
     if len(members) != work.total:  # some have left the state
         return None
     ends = [sum(one.status == status for one in members) for status in ("closed", "failed")]
@@ -131,7 +143,8 @@ def _call_ends(_state: State, bead: Bead) -> str | None:
 
 
 def _start_ends(_state: State, agent: Agent) -> str | None:
-    if agent.status == "working" and agent.hook and agent.contact == "unheard":
+    is_on = agent.status in {"working", "waiting"} and agent.attempt
+    if is_on and agent.contact == "unheard":
         return None if agent.due_ms else "it was never heard, and nothing ends that"
     if agent.status == "stalled":
         return None if agent.due_ms else "it is stalled, and nothing ends that"
@@ -149,19 +162,11 @@ def _not_while_held(_state: State, bead: Bead) -> str | None:
 
 
 def _of_bead(number: int, statement: str, check: OfBead) -> Invariant[State]:
-    def checked(state: State, key: str) -> str | None:
-        bead = state.beads.get(key[2:])
-        return None if bead is None else check(state, bead)
-
-    return Invariant(number, statement, checked, "b/")
+    return Invariant(number, statement, check, "b/")
 
 
 def _of_agent(number: int, statement: str, check: OfAgent) -> Invariant[State]:
-    def checked(state: State, key: str) -> str | None:
-        agent = state.agents.get(key[2:])
-        return None if agent is None else check(state, agent)
-
-    return Invariant(number, statement, checked, "a/")
+    return Invariant(number, statement, check, "a/")
 
 
 INVARIANTS: Final[tuple[Invariant[State], ...]] = (
@@ -186,27 +191,26 @@ INVARIANTS: Final[tuple[Invariant[State], ...]] = (
 
 def is_broken(state: State, number: int, entity: str) -> bool:
     """Return whether an invariant is broken for an entity now."""
-    return any(
-        one.number == number and entity.startswith(one.of) and one.check(state, entity) is not None
+    known = entity_of(state, entity)
+    return known is not None and any(
+        one.number == number and entity.startswith(one.of) and one.check(state, known) is not None
         for one in INVARIANTS
     )
 
 
-def noticed(
-    state: State, notes: Sequence[Note], _touched: Iterable[str]
-) -> tuple[events.Event, ...]:
+def noticed(state: State, notes: Sequence[Note]) -> tuple[events.Event, ...]:
     """Return the events of what was found: openings, other texts, and what holds again.
 
     All open violations are looked at again: that of an agent may be over by a change of its bead.
     """
     made: list[events.Event] = []
     for note in notes:
-        known: Any = state.violations.get(f"{note.number}:{note.entity}")
+        known: Any = state.violations.get(violation_id(note.number, note.entity))
         if note.number and (known is None or known.status != "open" or known.text != note.text):
             made.append(
                 intents.ViolationOpened(number=note.number, entity=note.entity, text=note.text)
             )
-    for one in sorted(found(state, "violations")):
+    for one in sorted(found(state, "violations").ids()):
         known = state.violations[one]
         if not is_broken(state, known.number, known.entity):
             made.append(intents.ViolationResolved(known.number, known.entity))

@@ -6,14 +6,17 @@ What an owner sets for a town is in its `Config` (`state.py`).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 
-POLICY_VERSION: Final = 1
+POLICY_VERSION: Final = 3
+"""Version 1 had nothing about mayors and hosts; 2 nothing about mayors that hang, what they have
+looked at, and agents whose instance was destroyed."""
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -26,6 +29,16 @@ class Policy(Struct, frozen=True, kw_only=True):
     `breaker_share` of all that ended, for `breaker_first_ms`, doubled each time up to
     `breaker_cap_ms`. `inactive_ms` are the ages of an agent's last event at which it is nudged,
     escalated and stopped; whoever hears agents measures them (`silent_ms` for heartbeats).
+    A mayor that ended while something waited for it is started again after `mayor_first_ms`,
+    doubled up to `mayor_cap_ms`, and is stopped when nothing has waited for `mayor_idle_ms`; where
+    the first of them is 0, nobody starts mayors. One that reports no work for the first of
+    `inactive_ms` while something waits is poked, and started again after `mayor_hung_ms`; 0: never.
+    `mayor_looks_once`: what a run that ended well has looked at starts no other.
+    `hosts_asked`: instances of agents are asked to say whether they run. `destroyed_told`: those
+    that were destroyed answer too, and somebody is asked about a mayor or refinery there.
+    What ended long ago leaves the state in parts, one each `retired_every_ms`; 0: at once.
+    `failed_counted`: beads that wait for failed ones are counted, and not named each.
+    A town in which something is under way is looked at each `active_ms`, another each `idle_ms`.
     """
 
     version: int = POLICY_VERSION
@@ -50,9 +63,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     silent_ms: int = 90 * SECOND_MS
     inactive_ms: tuple[int, int, int] = (15 * MINUTE_MS, HOUR_MS, 2 * HOUR_MS)
     nudge_again_ms: int = HOUR_MS
-    stop_again_ms: int = 10 * MINUTE_MS
-    review_stuck_ms: int = 30 * MINUTE_MS
     poll_ms: int = MINUTE_MS
+    active_ms: int = 5 * SECOND_MS
+    idle_ms: int = 5 * MINUTE_MS
     gates_ms: int = 30 * MINUTE_MS
     land_ms: int = 10 * MINUTE_MS
     call_again_ms: int = 30 * SECOND_MS
@@ -66,6 +79,15 @@ class Policy(Struct, frozen=True, kw_only=True):
     bump_ms: int = 4 * HOUR_MS
     bumps_max: int = 3
     mail_again_ms: int = 30 * SECOND_MS
+    mayor_first_ms: int = 30 * SECOND_MS
+    mayor_cap_ms: int = 30 * MINUTE_MS
+    mayor_idle_ms: int = 30 * MINUTE_MS
+    mayor_hung_ms: int = 15 * MINUTE_MS
+    mayor_looks_once: bool = True
+    hosts_asked: bool = True
+    destroyed_told: bool = True
+    retired_every_ms: int = 25
+    failed_counted: bool = True
     repairs_max: int = 10
     repairs_window_ms: int = HOUR_MS
     alert_grace_ms: tuple[tuple[int, int], ...] = ((4, 5 * MINUTE_MS),)
@@ -78,8 +100,32 @@ EARLIER: Final = Policy(
 )  # fmt: skip
 """The earlier values: longer cooldowns, and landings that are tried without end."""
 
+_WITHOUT: Final[tuple[tuple[int, dict[str, Any]], ...]] = (
+    (1, {"mayor_first_ms": 0, "hosts_asked": False}),
+    (
+        2,
+        {
+            "mayor_hung_ms": 0,
+            "mayor_looks_once": False,
+            "destroyed_told": False,
+            "retired_every_ms": 0,
+            "failed_counted": False,
+        },
+    ),
+)
+"""What policies up to a version did without."""
+
 encode_policy = msgspec.json.Encoder(order="deterministic").encode
-decode_policy = msgspec.json.Decoder(Policy).decode
+_decoder = msgspec.json.Decoder(Policy)
+
+
+def decode_policy(body: bytes) -> Policy:
+    """Return a stored policy; one of before decides nothing that its version did not, as then."""
+    policy = _decoder.decode(body)
+    for version, without in _WITHOUT:
+        if policy.version <= version:
+            policy = replace(policy, **without)
+    return policy
 
 
 def cooldown_ms(policy: Policy, failed: int) -> int:

@@ -18,7 +18,10 @@ from holdfast.towns.state import PullRequest, Role, Severity
 
 
 class StartCall(Struct, frozen=True, kw_only=True, tag="start", gc=False):
-    """Start an agent on a bead; `content` is the id of the bead's text, `branch` where to work."""
+    """Start an agent on a bead; `content` is the id of the bead's text, `branch` where to work.
+
+    `epoch` numbers the attempts of an agent, so that a stop up to it covers this one too.
+    """
 
     agent: str
     attempt: str
@@ -29,6 +32,7 @@ class StartCall(Struct, frozen=True, kw_only=True, tag="start", gc=False):
     branch: str = ""
     target: str = ""
     host: str = ""
+    epoch: int = 0
 
 
 class StopCall(Struct, frozen=True, kw_only=True, tag="stop", gc=False):
@@ -84,20 +88,24 @@ class LandCall(Struct, frozen=True, kw_only=True, tag="land", gc=False):
 
 
 class MergeCall(Struct, frozen=True, kw_only=True, tag="merge", gc=False):
-    """Merge a pull request."""
+    """Merge a pull request; of one that an agent named, `branch` and `target` are to be its own."""
 
     mr: str
     call: int
     rig: str
     pr_url: str
+    branch: str = ""
+    target: str = ""
 
 
 class PollCall(Struct, frozen=True, kw_only=True, tag="poll", gc=False):
-    """Describe a pull request: the body of a probe."""
+    """Describe a pull request, as for a merge: the body of a probe."""
 
     mr: str
     rig: str
     pr_url: str
+    branch: str = ""
+    target: str = ""
 
 
 class NoticeCall(Struct, frozen=True, kw_only=True, tag="notice", gc=False):
@@ -199,6 +207,14 @@ class Forges(Protocol):
 
     async def poll(self, town: str, call: PollCall) -> Outcome[PullRequest | Unreadable]:
         """Describe a pull request; a failure is not recorded, so what lasts is Unreadable."""
+        ...
+
+
+class Sealer(Protocol):
+    """What seals credentials of rigs, so that only this plane opens them."""
+
+    def seal(self, town: str, rig: str, token: str) -> str:
+        """Return a credential sealed for this rig of this town."""
         ...
 
 

@@ -9,13 +9,15 @@ exists. An entity's key is a letter and its id: `b/` beads, `a/` agents, `r/` ri
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 from immutables import Map
 from msgspec import Struct
 
 from holdfast.actors.definition import SELF
+from holdfast.kernel.clock import DAY_MS
+from holdfast.towns.ordered import NOTHING, Ordered
 
 STATE_VERSION: Final = 1
 
@@ -59,38 +61,50 @@ class Config(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     repair: bool = True
 
 
+CONFIG_FIELDS: Final = Config.__struct_fields__
+
+
 class Breaker(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whether dispatching is cut off.
 
     `ends` are times of ended attempts, the newest last; that of a failed one is negative. `trips`
-    counts openings since an agent last finished; the first of them is announced.
+    counts openings since an agent last finished; the first of them is announced, and so is the
+    first closing (`closing_told`).
     """
 
     state: BreakerState = "closed"
     until_ms: int = 0
     trips: int = 0
+    closing_told: bool = False
     probe: str = ""
     ends: tuple[int, ...] = ()
 
 
 class Town(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The town itself. `spent` is of the day `spent_day`, counted from the epoch."""
+    """The town itself. `spent` is of the day `spent_day`, counted from the epoch.
+
+    `ending_ms` is when the next of what is left in a town that was closed ends, until nothing is;
+    before `retiring_ms` nothing more of what ended long ago leaves the state.
+    `hosts` are the instances that were asked to say how they are.
+    """
 
     id: str = ""
     account: str = ""
     name: str = ""
     created_ms: int = 0
     closed_ms: int = 0
+    ending_ms: int = 0
+    retiring_ms: int = 0
     config: Config = Config()
     resumed_ms: int = 0
     drain_until_ms: int = 0
-    drain_since_ms: int = 0
     drain_nonce: str = ""
     breaker: Breaker = Breaker()
     spent_day: int = 0
     spent: int = 0
     exhausted: bool = False
     repairs: tuple[int, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class Rig(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -111,6 +125,12 @@ class Agent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     `inactive` is the level (1 to 3) of its silence about work, `handled` the one that the rules
     answered. `release` says that its bead ended without it. `drain` is the nonce of a drain during
     which it was started, which must not be. `due_ms` is when the rules look at it.
+    `away` is why nothing can be started on its instance (`letters.towns.Absence`).
+    Of a mayor, `tries` counts its attempts in a row that ended while something waited for it,
+    `again_ms` is the wait if the present one ends so, and `leaves` says that it was removed. With
+    `looks`, what waits when the present one begins is looked at if that ends well; `looked_ms` is
+    until when what was asked has been looked at.
+    `told` says that somebody was asked about its absence.
     """
 
     id: str
@@ -129,12 +149,18 @@ class Agent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     release: bool = False
     drain: str = ""
     dispatched_ms: int = 0
-    since_ms: int = 0
     nudged_ms: int = 0
     escalated_ms: int = 0
     cost: int = 0
     due_ms: int = 0
     span_ms: int = 0
+    away: str = ""
+    tries: int = 0
+    again_ms: int = 0
+    leaves: bool = False
+    looks: bool = False
+    looked_ms: int = 0
+    told: bool = False
 
 
 class PullRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -173,7 +199,6 @@ class Review(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     branch: str
     target: str
     stage: Stage = "queued"
-    author: str = ""
     commit: str = ""
     merge_commit: str = ""
     call: int = 0
@@ -182,7 +207,6 @@ class Review(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     why: str = ""
     content: str = ""
     landing: bool = False
-    adopted: bool = False
     pr_url: str = ""
     pr: PullRequest | None = None
     ready_since_ms: int = 0
@@ -192,7 +216,10 @@ class Review(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Convoy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The part of a convoy: counts of its beads, and its landing."""
+    """The part of a convoy: counts of its beads, and its landing.
+
+    `landings` counts those that failed; after the present one, the next waits for `again_ms`.
+    """
 
     branch: str = ""
     mode: ConvoyMode = "review-then-land"
@@ -200,8 +227,8 @@ class Convoy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     total: int = 0
     closed: int = 0
     failed: int = 0
-    landing: str = ""
     landings: int = 0
+    again_ms: int = 0
     landed_ms: int = 0
     told: bool = False
 
@@ -218,7 +245,8 @@ class Escalation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
 class Bead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One tracked item of work.
 
-    `blockers` counts those of `blocked_by` that did not close, `failed_blockers` those that failed.
+    `blocked_by` are those that it still waits for: one leaves it by its end, unless it failed and
+    failures hold. `failed_blockers` counts those of them that failed.
     `attempts` counts those that may have started, `charged` those that failed by the bead's or its
     agent's fault, `refused` the starts in a row that its host refused. `cooldown_ms` is the wait
     if the present attempt fails, `refused_ms` if it does not even start. `due_ms` is when the rules
@@ -238,7 +266,6 @@ class Bead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     source: str = ""
     to: str = ""
     blocked_by: tuple[str, ...] = ()
-    blockers: int = 0
     failed_blockers: int = 0
     assignee: str = ""
     attempt: str = ""
@@ -259,6 +286,11 @@ class Bead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     convoy_of: Convoy | None = None
     escalation: Escalation | None = None
 
+    @property
+    def blockers(self) -> int:
+        """Return how many beads it waits for."""
+        return len(self.blocked_by)
+
 
 class NewBead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An issue to be made. `content` is the id of its title and text."""
@@ -273,12 +305,16 @@ class NewBead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Nudge(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A message that is pushed to an agent; `level` is 0 for a person's."""
+    """A message that is pushed to an agent; `level` is 0 for a person's.
+
+    One with an `attempt` is about that attempt, and is not sent to a later one.
+    """
 
     id: str
     agent: str
     level: int = 0
     content: str = ""
+    attempt: str = ""
     created_ms: int = 0
     due_ms: int = 0
     span_ms: int = 0
@@ -306,7 +342,11 @@ Entity: TypeAlias = Town | Rig | Agent | Bead | Nudge | Violation
 
 
 class State(Struct, frozen=True):
-    """A town with all its entities; `index` and `due` are made from them."""
+    """A town with all its entities; the rest is made from them.
+
+    `due` are keys by the time at which rules look at them, `ended` those of beads that ended, by
+    when they leave the state: there may be many, and nothing else is done with them.
+    """
 
     town: Town
     rigs: Map[str, Rig] = Map()
@@ -314,12 +354,31 @@ class State(Struct, frozen=True):
     beads: Map[str, Bead] = Map()
     nudges: Map[str, Nudge] = Map()
     violations: Map[str, Violation] = Map()
-    index: Any = Map()
-    due: Any = Map()
+    index: Map[tuple[str, ...], Any] = Map()
+    due: Ordered = NOTHING
+    ended: Ordered = NOTHING
+
+
+class Tables(Protocol):
+    """What of a state can be read while it is being changed too: tables by id, and the index."""
+
+    @property
+    def town(self) -> Town: ...  # noqa: D102
+    @property
+    def rigs(self) -> Any: ...  # noqa: D102
+    @property
+    def agents(self) -> Any: ...  # noqa: D102
+    @property
+    def beads(self) -> Any: ...  # noqa: D102
+    @property
+    def nudges(self) -> Any: ...  # noqa: D102
+    @property
+    def violations(self) -> Any: ...  # noqa: D102
+    @property
+    def index(self) -> Any: ...  # noqa: D102
 
 
 PREFIXES: Final = {"b": "beads", "a": "agents", "r": "rigs", "n": "nudges", "v": "violations"}
-_EMPTY: Final[Map[str, int]] = Map()
 
 
 def empty(town: str) -> State:
@@ -327,28 +386,23 @@ def empty(town: str) -> State:
     return State(Town(id=town))
 
 
-def found(state: State, *place: str) -> Map[str, int]:
+def found(state: State, *place: str) -> Ordered:
     """Return the ids at a place of the index, each with the number that they are sorted by."""
-    at: Map[str, int] = state.index.get(place, _EMPTY)
+    at: Ordered = state.index.get(place, NOTHING)
     return at
 
 
-def in_order(at: Map[str, int]) -> list[str]:
-    """Return ids in the order of their numbers, then of themselves."""
-    return [one for _, one in sorted(zip(at.values(), at, strict=True))]
+def counted(state: State, *place: str) -> int:
+    """Return how many entities there are at a place of which only that is known."""
+    many: int = state.index.get(place, 0)
+    return many
 
 
-def first(at: Map[str, int]) -> str:
-    """Return the first id of a place, or an empty string."""
-    return min(zip(at.values(), at, strict=True), default=(0, ""))[1]
-
-
-def entity_of(state: State, key: str) -> Any:
+def entity_of(state: Tables, key: str) -> Any:
     """Return the entity of a key, or None."""
     if key == SELF:
         return state.town
-    table: Map[str, Any] = getattr(state, PREFIXES[key[0]])
-    return table.get(key[2:])
+    return getattr(state, PREFIXES[key[0]]).get(key[2:])
 
 
 def keys(state: State) -> Iterator[str]:
@@ -374,6 +428,8 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Stored)
 decode_bead = msgspec.json.Decoder(Bead).decode
 decode_town = msgspec.json.Decoder(Town).decode
+decode_rig = msgspec.json.Decoder(Rig).decode
+decode_agent = msgspec.json.Decoder(Agent).decode
 
 
 def sorted_values(table: Map[str, Any]) -> tuple[Any, ...]:
@@ -403,16 +459,69 @@ def decode_entities(body: bytes, version: int) -> Iterable[Entity]:
     )
 
 
-def is_created(state: State) -> bool:
+def violation_id(number: int, entity: str) -> str:
+    """Return the id of a violation: what it is about, and not how it is worded."""
+    return f"{number}:{entity}"
+
+
+def is_created(state: Tables) -> bool:
     """Return whether the town was created."""
     return state.town.created_ms > 0
 
 
-def is_closed(state: State) -> bool:
+def is_closed(state: Tables) -> bool:
     """Return whether the town was closed for good."""
     return state.town.closed_ms > 0
 
 
-def live_reviews(state: State, bead: str) -> Map[str, int]:
+def spent_today(town: Town, now_ms: int) -> int:
+    """Return what was spent on the present day, in millionths of a dollar."""
+    return town.spent if town.spent_day == now_ms // DAY_MS else 0
+
+
+def busy(state: State) -> int:
+    """Return how many agents work or are stalled, except for mayors."""
+    return counted(state, "busy-role", "polecat") + counted(state, "busy-role", "refinery")
+
+
+def asked_ms(bead: Bead) -> int:
+    """Return when somebody was asked by an escalation: as it was made, or made more severe."""
+    known = bead.escalation
+    is_bumped = known is not None and known.bumps and bead.due_ms
+    return bead.due_ms - bead.span_ms if is_bumped else bead.created_ms
+
+
+def is_awaited(state: Tables, mayor: str) -> bool:
+    """Return whether something waits for a mayor: mail or a nudge to it, or an escalation.
+
+    What it has looked at does not, nor do nudges of the rules, which ask about what waits.
+    """
+    agent = state.agents.get(mayor)
+    looked_ms = 0 if agent is None else agent.looked_ms
+    if state.index.get(("mail", mayor)) or _nudged(state, mayor, 0):
+        return True
+    asked = state.index.get(("escalations",), NOTHING)
+    return bool(asked) if not looked_ms else _asked(state, looked_ms)
+
+
+def is_awaited_since(state: Tables, mayor: str, since_ms: int) -> bool:
+    """Return whether something waits for a mayor that it was not asked for until some time."""
+    mail = state.index.get(("mail", mayor), NOTHING)
+    if any(state.beads[one].created_ms > since_ms for one in mail):
+        return True
+    return _nudged(state, mayor, since_ms) or _asked(state, since_ms)
+
+
+def _nudged(state: Tables, agent: str, since_ms: int) -> bool:
+    nudges = (state.nudges[one] for one in state.index.get(("nudges", agent), NOTHING))
+    return any(one.created_ms > since_ms and not one.attempt for one in nudges)
+
+
+def _asked(state: Tables, since_ms: int) -> bool:
+    asked = state.index.get(("escalations",), NOTHING)
+    return any(asked_ms(state.beads[one]) > since_ms for one in asked)
+
+
+def live_reviews(state: State, bead: str) -> Ordered:
     """Return the merge requests of a bead that have not ended."""
     return found(state, "reviews", bead)

@@ -1,30 +1,34 @@
-"""Views of a town: its own row, and one for each rig, agent, bead and violation.
+"""Views of a town: its own row, and rows of its rigs, agents and beads.
 
-A bead that left the state keeps its row, which a rebuild from the state cannot make again.
+A bead that left the state keeps its rows, which a rebuild from the state cannot make again. Convoys
+and escalations have rows in views of their own besides, so that a list of them reads no other bead,
+and the issues of a convoy have rows by its id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from holdfast.actors.definition import SELF, ViewRow
-from holdfast.towns.state import TERMINAL, State, encode_entity, entity_of, is_created, keys
+from holdfast.towns.state import Bead, State, encode_entity, entity_of, is_created, keys
 
 TOWN_VIEW: Final = "town"
+RIG_VIEW: Final = "town_rig"
+AGENT_VIEW: Final = "town_agent"
 BEAD_VIEW: Final = "town_bead"
-_VIEWS: Final = {
-    "b": BEAD_VIEW,
-    "a": "town_agent",
-    "r": "town_rig",
-    "n": "town_nudge",
-    "v": "town_violation",
-}
+CONVOY_VIEW: Final = "town_convoy"
+ESCALATION_VIEW: Final = "town_escalation"
+TASK_VIEW: Final = "town_task"
+
+_DROPPED: Final = {"r": RIG_VIEW, "a": AGENT_VIEW}
+"""Views of what loses its row with its place in the state."""
+_OF_TYPE: Final = {"convoy": CONVOY_VIEW, "escalation": ESCALATION_VIEW}
 
 
-def row_key(town: str, one: str) -> str:
-    """Return the key of a row of a town's entity."""
-    return f"{town}:{one}"
+def row_key(town: str, *parts: str) -> str:
+    """Return the key of a row of a town's entity; a task's parts are its convoy and itself."""
+    return ":".join((town, *parts))
 
 
 def views(before: State | None, after: State, touched: Iterable[str]) -> Iterable[ViewRow]:
@@ -33,16 +37,22 @@ def views(before: State | None, after: State, touched: Iterable[str]) -> Iterabl
         return
     town, account = after.town.id, after.town.account
     for key in keys(after) if before is None else touched:
-        one = entity_of(after, key)
+        letter, one = key[:1], key[2:]
         if key == SELF:
-            yield ViewRow(TOWN_VIEW, town, account, encode_entity(one))
-            continue
-        body = None if one is None else encode_entity(one)
-        if body is None and before is not None and _ended(before, key):
-            continue
-        yield ViewRow(_VIEWS[key[0]], row_key(town, key[2:]), account, body)
+            yield ViewRow(TOWN_VIEW, town, account, encode_entity(after.town))
+        elif letter == "b" and (bead := after.beads.get(one)) is not None:
+            yield from _rows(town, account, bead)
+        elif letter in _DROPPED:
+            known = entity_of(after, key)
+            body = None if known is None else encode_entity(known)
+            yield ViewRow(_DROPPED[letter], row_key(town, one), account, body)
 
 
-def _ended(before: State, key: str) -> bool:
-    known = before.beads.get(key[2:]) if key[0] == "b" else None
-    return known is not None and known.status in TERMINAL
+def _rows(town: str, account: str, bead: Bead) -> Iterator[ViewRow]:
+    """Yield the rows of a bead."""
+    body = encode_entity(bead)
+    yield ViewRow(BEAD_VIEW, row_key(town, bead.id), account, body)
+    if bead.type in _OF_TYPE:
+        yield ViewRow(_OF_TYPE[bead.type], row_key(town, bead.id), account, body)
+    if bead.convoy:
+        yield ViewRow(TASK_VIEW, row_key(town, bead.convoy, bead.id), account, body)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from holdfast.wire.api.call import Call, Handler, Problem, Refusal
+from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import by_name
 from holdfast.wire.salvage import damages
 
@@ -59,6 +60,7 @@ class Api:
             raise ValueError(f"{call.endpoint} must not call {endpoint}: it is not its to call")
         if row.scope == "operator":
             operators_only(call)
+        _only_choices(row, request.get("query", {}))
         asked = replace(
             call,
             endpoint=endpoint,
@@ -89,6 +91,15 @@ class Api:
         """Return the answer, or `otherwise` where the endpoint refuses."""
         found = await self.attempt(call, endpoint, type(otherwise), **request)
         return otherwise if isinstance(found, Missing) else found
+
+
+def _only_choices(row: Endpoint, query: Mapping[str, str]) -> None:
+    """Raise Refusal (400) for a value that its parameter does not offer, as the edge does."""
+    for param in row.params:
+        unknown = param.unknown(query[param.name]) if param.name in query else None
+        if unknown is not None:
+            said, fix = unknown
+            raise Refusal(400, "unknown_value", said, field=param.name, fix=fix)
 
 
 def operators_only(call: Call) -> None:

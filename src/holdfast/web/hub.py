@@ -180,9 +180,12 @@ class Hub:
 
 
 def message(html: str, *, seq: int) -> bytes:
-    """Return a piece of page as one server-sent event."""
-    lines = [line.strip() for line in html.splitlines()]
-    data = "".join(f"data: {line}\n" for line in lines if line)
+    """Return a piece of page as one server-sent event, with its lines as they are.
+
+    Only LF separates them: a CR would end a line of the event, and in HTML it is a line's end too.
+    """
+    lines = html.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    data = "".join(f"data: {line}\n" for line in lines)
     return f"id: {seq}\n{data}\n".encode()
 
 

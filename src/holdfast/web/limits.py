@@ -111,3 +111,9 @@ COST_ROWS: Final = 100
 
 COSTS_LOOK_S: Final = 15.0
 """Seconds between two looks of an open page at costs, which change a few times a minute at most."""
+
+TOWNS_LISTED: Final = 100
+"""Towns on one page."""
+
+LINES_SHOWN: Final = 40
+"""Lines of a town's history before "load older"."""

@@ -23,6 +23,7 @@ from holdfast.web.page import Context, LivePage, Names, Page, update
 from holdfast.web.parts.inbox import waiting
 from holdfast.wire.api.call import Call, Refusal, Reply
 
+_BUSY: Final = 503
 _RELATIVE_TIME: Final = re.compile(r"(<time [^>]*>)[^<]*")
 """What a page's script keeps true by itself, so it makes no difference: `4 s ago`."""
 
@@ -81,7 +82,7 @@ class _RedrawnPage(OpenPage):
         super().__init__(context, page, call)
         self.topics = redrawn.topics
         self._redrawn = redrawn
-        self._key = call.path[page.path_param] if redrawn.own else ""
+        self._key = call.path[page.path_params[0]] if redrawn.own else ""
         self._sent = ""
         self._names: Names = {}
         self._is_stale = False
@@ -115,9 +116,14 @@ class _RedrawnPage(OpenPage):
         return await self.idle()
 
     async def idle(self) -> str:
-        """Return the page, if it is another."""
+        """Return the page, if it is another; nothing while what it shows is busy for a moment."""
         self._is_stale = False
-        self._names = await self.page.load(self.context, self.now())
+        try:
+            self._names = await self.page.load(self.context, self.now())
+        except Refusal as refusal:
+            if refusal.status != _BUSY:
+                raise
+            return ""
         drawn = self.draw_elements(*self._redrawn.elements, **self._names)
         found = fingerprint(drawn)
         if found == self._sent:
@@ -191,11 +197,11 @@ class Live:
         page = self._pages.get(call.query["page"])
         if page is None or page.live is None:
             raise _bad_parameter("page", "this page is not live", "leave its stream out")
-        if page.path_param:
-            given = call.query.get("id")
-            if not given:
-                raise _bad_parameter("id", "this page needs an id", "send the id")
-            call = replace(call, path={page.path_param: given})
+        for name in page.stream_params:
+            if not call.query.get(name):
+                raise _bad_parameter(name, f"this page needs its {name}", f"send the {name}")
+        path = {param: call.query[name] for name, param in page.stream_params.items()}
+        call = replace(call, path=path)
         if page.endpoint.scope == "operator":
             operators_only(call)
         opened = _WithWaiting(

@@ -126,10 +126,14 @@ class Page:
         return by_name[f"page.{self.name}"]
 
     @property
-    def path_param(self) -> str:
-        """Return the name of the parameter in the page's path, or nothing where it has none."""
-        found = _PATH_PARAM.search(self.endpoint.path)
-        return found[1] if found else ""
+    def path_params(self) -> tuple[str, ...]:
+        """Return the names of the parameters in the page's path."""
+        return tuple(_PATH_PARAM.findall(self.endpoint.path))
+
+    @property
+    def stream_params(self) -> dict[str, str]:
+        """Return the names in the stream's address of the path's parameters: the first is `id`."""
+        return {("id" if n == 0 else name): name for n, name in enumerate(self.path_params)}
 
     def stream_href(self, call: Call) -> str:
         """Return the address of the live stream of the page as a reader asked for it.
@@ -137,8 +141,7 @@ class Page:
         All of its own address is in it, since the first event draws the page again.
         """
         shown = {"page": self.name}
-        if self.path_param:
-            shown["id"] = call.path[self.path_param]
+        shown |= {name: call.path[param] for name, param in self.stream_params.items()}
         return "/events?" + urlencode(shown | {k: v for k, v in call.query.items() if v})
 
 

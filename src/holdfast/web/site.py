@@ -38,6 +38,7 @@ from holdfast.web.pages import (
     quarantine,
     sign_in,
     tokens,
+    towns,
 )
 from holdfast.web.parts.inbox import waiting
 from holdfast.wire.api.call import Call, Handler, Problem, Reply
@@ -53,6 +54,10 @@ PAGES: Final = (
     nodes.ONE,
     observability.PAGE,
     costs.PAGE,
+    towns.PAGE,
+    towns.ONE,
+    towns.BEAD,
+    *towns.PARTS,
     corrections.PAGE,
     corrections.ONE,
     brains.PAGE,

@@ -6,6 +6,7 @@ on. A test holds the two lists equal.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 
@@ -23,3 +24,15 @@ AGENTS: Final = (
 )
 
 AGENT_NAMES: Final = frozenset(agent.name for agent in AGENTS)
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+def version_order(version: str) -> list[int]:
+    """Return what versions are compared by: their numbers, as numbers."""
+    return [int(found) for found in _NUMBER.findall(version)[:8]]
+
+
+def is_release(kept: str, release: str) -> bool:
+    """Return whether an installation, which may name its Node, is of this release."""
+    return kept == release or kept.startswith(f"{release}-")

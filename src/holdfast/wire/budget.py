@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from holdfast.kernel.clock import DAY_MS
 from holdfast.wire.limits import COUNTER_MAX
+from holdfast.wire.times import day_of
 
 Period = Literal["day", "month"]
 Measure = Literal["money", "tokens"]
@@ -69,7 +70,7 @@ def level_of(spent: int, most: int) -> int:
 
 def period_of(period: Period, at_ms: int) -> tuple[int, int]:
     """Return the first moment of the day or month of a time, in UTC, and that of the next one."""
-    day = _FIRST + timedelta(days=at_ms // DAY_MS)
+    day = day_of(at_ms)
     if period == "day":
         return _ms(day), _ms(day + timedelta(days=1))
     begin = day.replace(day=1)

@@ -22,6 +22,12 @@ COUNTER_MAX: Final = 2**53 - 1
 BOOTS_MAX: Final = 4
 """Earlier boots whose last counters a check-in repeats."""
 
+INCIDENTS_MAX: Final = 20
+"""Outages kept of an instance: 4 KB of its state at most."""
+
+INCIDENT_REPAIRS_MAX: Final = 8
+"""Repairs named of one outage."""
+
 CLIMBS_MAX: Final = 5
 """The last rungs of the recovery that a check-in names: one for each there is."""
 
@@ -52,6 +58,13 @@ ENV_NAME_MAX: Final = 128
 ENV_VALUE_MAX: Final = 8_192
 """Characters of the value of an environment variable; Linux itself stops at 128 KiB."""
 
+CPUS_MAX: Final = 64
+"""CPUs of one machine."""
+MEMORY_MB_MIN: Final = 256
+"""Memory of one machine, in mebibytes: the least that Fly offers."""
+MEMORY_MB_MAX: Final = 1_048_576
+"""Memory of one machine, in mebibytes: a tebibyte."""
+
 ENV_VARIABLES_MAX: Final = 200
 """Environment variables of one instance, plain or secret."""
 
@@ -76,6 +89,10 @@ LOG_LINE_MAX: Final = 8_192
 CHART_POINTS_MAX: Final = 2_000
 """Points of one series of a chart."""
 
+UPGRADE_STEPS_MAX: Final = 16
+"""Steps of an order for another version."""
+VERSIONS_SHOWN_MAX: Final = 64
+"""Versions of an agent that a preview offers, the newest ones."""
 STEPS_MAX: Final = 1_000
 """Steps in the story of one operation, facts of an explanation, actions of a rehearsed tick."""
 
@@ -124,8 +141,10 @@ INGEST_BODY_BYTES_MAX: Final = 1_048_576
 INGEST_ROWS_MAX: Final = 500
 """Rows in one batch, below what a brain may send in a minute, so that each batch can pass."""
 
-SYNC_BODY_BYTES_MAX: Final = 2_097_152
-"""A body of the gradata SDK: its public server took 2 MB, and its client halves after a 413."""
+SYNC_BODY_BYTES_MAX: Final = 16_777_216
+"""A body of the gradata SDK, which sends 500 events at once, each with two texts of up to 2,000
+characters: 12 MB where all are written as six bytes, as in Cyrillic. Its public server took 2 MB;
+its client halves after a 413, but older ones go on with the same body."""
 
 EVENT_ID_MAX: Final = 128
 """Characters of an event's id."""

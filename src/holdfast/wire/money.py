@@ -44,6 +44,11 @@ def count_text(count: int) -> str:
     return str(count)
 
 
+def amount_text(amount: int, currency: str) -> str:
+    """Return an amount of money, or of tokens where there is no currency."""
+    return money_text(amount, currency) if currency else f"{count_text(amount)} tokens"
+
+
 def tokens_of(used: Used) -> int:
     """Return the tokens of every kind."""
     return used.input + used.output + used.cache_read + used.cache_write

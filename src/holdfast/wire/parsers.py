@@ -11,8 +11,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -29,6 +29,7 @@ HOST_CHARS_MAX: Final = 255
 
 Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _DIGITS: Final = re.compile(r"0*([0-9]{1,19})")
@@ -44,7 +45,7 @@ _PEERS_KEPT: Final = 4_096
 class Decoder(Protocol[T_co]):
     """A decoder of msgspec, made once for its type."""
 
-    def decode(self, _raw: bytes, /) -> T_co:
+    def decode(self, _raw: bytes | str, /) -> T_co:
         """Return the value."""
         ...
 
@@ -122,7 +123,7 @@ def pairs(text: str, *, most: int) -> list[tuple[str, str]] | None:
         return None
 
 
-def from_json(decoder: Decoder[T_co], raw: bytes) -> T_co:
+def from_json(decoder: Decoder[T_co], raw: bytes | str) -> T_co:
     """Return the decoded JSON; raise msgspec.DecodeError and nothing else.
 
     Its subclass ValidationError names the place where a value does not fit its type. The depth at
@@ -137,6 +138,17 @@ def from_json(decoder: Decoder[T_co], raw: bytes) -> T_co:
     except RecursionError:
         message = "it is nested too deeply"
     raise msgspec.DecodeError(message)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def json_as(kind: type[T], raw: bytes | str) -> T:
+    """Return JSON decoded as a type; raise msgspec.DecodeError and nothing else."""
+    found: T = from_json(_decoder(cast("Any", kind)), raw)
+    return found
 
 
 def is_deep(value: Any, most: int = JSON_DEPTH_MAX) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
+
+from holdfast.kernel.clock import DAY_MS
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -20,6 +22,11 @@ def time_text(at_ms: int) -> str:
     """
     at = _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), TIME_MS_MAX))
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def day_of(at_ms: int) -> date:
+    """Return the day of a time in ms since the epoch, in UTC."""
+    return (_EPOCH + timedelta(days=at_ms // DAY_MS)).date()
 
 
 def parse_time(text: object) -> int | None:

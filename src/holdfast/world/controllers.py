@@ -7,6 +7,7 @@ token. Connections are kept, because a page queries the same machine again and a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -32,10 +33,12 @@ _NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeout
 
 
 class Target(NamedTuple):
-    """Where a controller listens, and the token that it accepts."""
+    """Where a controller listens, the token that it accepts, and what its cloud needs besides."""
 
     address: Address
     token: Secret
+    tls: bool = False
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class ControllerClient:
@@ -56,6 +59,7 @@ class ControllerClient:
     ) -> A:
         """Return the answer in the row's type; raise ControllerError."""
         headers = {
+            **target.headers,
             "Authorization": f"Bearer {target.token.reveal()}",
             "Accept": "application/json",
         }
@@ -63,7 +67,8 @@ class ControllerClient:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = msgspec.json.encode(body)
-        url = http_url(target.address, endpoint.target(path))
+        scheme = "https" if target.tls else "http"
+        url = http_url(target.address, endpoint.target(path), scheme=scheme)
         timeout = aiohttp.ClientTimeout(total=timeout_ms / 1_000, sock_connect=CONNECT_S)
         try:
             async with self._open().request(

@@ -29,9 +29,15 @@ from holdfast.machine.observer.upload import Destination, Uploader
 from holdfast.outbox.http_sender import HttpSender
 from holdfast.relay.limits import Limits
 from holdfast.relay.upstream import Pool
-from holdfast.wire.address import Address
+from holdfast.town_tool.client import ToolClient, ToolError, read_settings
+from holdfast.town_tool.declared import BY_NAME
+from holdfast.wire.address import Address, Base
 from holdfast.wire.controller.calls import ControllerError
+from holdfast.world.clouds.fly.client import Call as FlyCall
+from holdfast.world.clouds.fly.client import FlyClient
 from holdfast.world.controllers import ControllerClient, Target
+from holdfast.world.forges.github import GitHubPulls
+from holdfast.world.forges.port import Repository
 from tests.integration.machine.rig import until
 from tests.support.patience import patience
 
@@ -145,10 +151,37 @@ async def _observer(port: int, target: str) -> None:
         await asyncio.to_thread(ask, folder)
 
 
+async def _tool(port: int, target: str) -> None:
+    # Behind the host, as for the sender.
+    url = f"http://127.0.0.1:{port}/{target}"
+    environ = {"HOLDFAST_TOOL_URL": url, "HOLDFAST_TOOL_TOKEN": "hfa_x"}
+    try:
+        client = ToolClient(read_settings(environ), tries_s=0)
+        await asyncio.to_thread(client.call, BY_NAME["heartbeat"], {})
+    except ToolError as error:
+        raise ValueError(error.text) from None
+
+
+async def _github(port: int, target: str) -> None:
+    repository = Repository(key="rig", url=f"http://127.0.0.1:{port}/owner{target}", token="t")
+    await GitHubPulls().describe(repository, f"{repository.url}/pull/1")
+
+
+async def _fly(port: int, target: str) -> None:
+    base = Base.parse(f"http://127.0.0.1:{port}{target}")
+    client = FlyClient(base, Secret("t"), clock=ManualClock())
+    try:
+        for segments in (("apps",), ("apps", target)):
+            await client.call(FlyCall("ask", "x", "GET", segments), dict[str, str], deadline_ms=1e9)
+    finally:
+        await client.close()
+
+
 CLIENTS: dict[str, Ask] = {
     "plane to controller": _controller, "controller to agent": _probe, "check-in": _checkin,
     "long poll": _wake, "intent": _intent, "command line": _command_line, "sender": _sender,
-    "relay": _relay, "observer": _observer,
+    "relay": _relay, "observer": _observer, "tool of an agent": _tool, "pull requests": _github,
+    "plane to Fly": _fly,
 }  # fmt: skip
 
 

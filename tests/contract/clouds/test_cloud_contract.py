@@ -29,6 +29,7 @@ from holdfast.world.clouds.port import (
     settles_destroy,
     verdict,
 )
+from holdfast.world.clouds.regions import volume_name
 
 
 def spec(name: str = "box-1", **changes: object) -> MachineSpec:
@@ -269,12 +270,13 @@ async def test_exec_runs_in_a_started_machine_only(cloud: Cloud) -> None:
 
 async def make_volume(cloud: Cloud, name: str, **changes: object) -> Volume:
     wanted = replace(VolumeSpec(name=name, region="local"), **changes)
-    made = await cloud.create_volume(wanted, idempotency_key=name, timeout_ms=20_000)
+    key = f"{name}:{wanted.source_volume_id}"
+    made = await cloud.create_volume(wanted, idempotency_key=key, timeout_ms=20_000)
     return volume_value(made)
 
 
 async def test_a_volume_outlives_the_machine_that_held_it(cloud: Cloud) -> None:
-    volume = await make_volume(cloud, "hf_1")
+    volume = await make_volume(cloud, volume_name("box-1"))
     assert volume.state == "created"
     machine = await started(cloud, spec(volume_id=volume.id))
     assert machine.volume_id == volume.id
@@ -290,7 +292,7 @@ async def test_a_volume_outlives_the_machine_that_held_it(cloud: Cloud) -> None:
 
 
 async def test_a_volume_serves_one_machine_at_a_time(cloud: Cloud) -> None:
-    volume = await make_volume(cloud, "hf_1")
+    volume = await make_volume(cloud, volume_name("box-1"))
     await create(cloud, spec("box-1", volume_id=volume.id))
     second = await cloud.create(
         spec("box-2", volume_id=volume.id), idempotency_key="box-2", timeout_ms=20_000
@@ -322,7 +324,7 @@ async def test_volumes_are_found_by_exact_name(cloud: Cloud) -> None:
 
 async def test_a_fork_keeps_the_size_of_its_source(cloud: Cloud) -> None:
     source = await make_volume(cloud, "hf_1", size_gb=25)
-    fork = await make_volume(cloud, "hf_2", source_volume_id=source.id, size_gb=1)
+    fork = await make_volume(cloud, "hf_1", source_volume_id=source.id, size_gb=1)
     assert fork.id != source.id
     assert fork.size_gb == 25
     lost = await cloud.create_volume(

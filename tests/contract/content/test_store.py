@@ -28,13 +28,13 @@ from holdfast.content.records import (
     UsageSum,
     Written,
 )
-from holdfast.content.usage import day_of
 from holdfast.kernel.clock import DAY_MS
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.sqlite.content import open_content
 from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.times import day_of
 from tests.support.patience import patience
 
 NOW = 1_796_000_000_000

@@ -25,7 +25,7 @@ from holdfast.corrections.records import Arrival, Brain, BrainKey, Forgotten, Wr
 from holdfast.stores.memory.corrections import MemoryCorrections
 from holdfast.stores.sqlite.corrections import open_corrections
 from holdfast.wire.api.ingest import IngestRequest
-from holdfast.wire.limits import INGEST_ROWS_MAX
+from holdfast.wire.limits import INGEST_ROWS_MAX, PREVIEW_MAX
 from tests.support.toys.brains import NOW, arrival, correction, event, lesson
 
 FAR = 2**62
@@ -405,3 +405,59 @@ async def test_a_brain_is_counted_by_hour_and_session(store: CorrectionsStore) -
     assert await store.hours(1, hour + 1) == []
     assert await store.extent(1) == (2, 3)
     assert await store.extent(3) == (0, 0)
+
+
+def by_route(route: str, number: int) -> Arrival:
+    """Return one correction as a route brings it, with what that route knows."""
+    if route == "single":
+        made = written_through("a draft", "a final")
+        made.corrections[0].severity = "minor"
+        return made
+    table: dict[str, dict[str, Any]] = {
+        "ingest": {"severity": "moderate", "category": "TONE"},
+        "push": {"severity": "major", "category": "STYLE", "summary": "tone changed",
+                 "edit_distance": 0.4, "classifications": ["TONE"]},
+        "correct": {"severity": "unknown", "category": "UNKNOWN", "context": {"a": 1}},
+    }  # fmt: skip
+    sent = correction(number, "a draft", "a final", session="3", event_id=route, **table[route])
+    return arrival(sent, route=route)  # type: ignore[arg-type]  # a name of the table above
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("order", list(permutations(("ingest", "single", "push", "correct"))))
+async def test_what_any_route_knows_is_joined_and_the_chart_counts_what_the_list_shows(
+    store: CorrectionsStore, *, order: tuple[str, ...], grouped: bool
+) -> None:
+    sent = [by_route(route, number) for number, route in enumerate(order, 1)]
+    if grouped:
+        await put(store, *sent)
+    else:
+        for one in sent:
+            await put(store, one)
+    (row,) = await rows(store)
+    assert (row.severity, row.category) == ("moderate", "TONE")
+    assert (row.summary, row.edit_distance) == ("tone changed", 0.4)
+    whole = await store.correction(row.no, None)
+    assert whole is not None
+    assert (whole.classifications, whole.context) == (("TONE",), '{"a":1}')
+    counted = [(severity, many) for _, severity, many in await store.hours(1, 0)]
+    assert counted == [(row.severity, 1)]
+    assert [one.no for one in await rows(store, words='"changed"')] == [row.no]
+
+
+async def test_a_preview_is_cut_between_letters_and_not_at_nul(store: CorrectionsStore) -> None:
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    draft, final = "a\0b" + family * 600, "x" * PREVIEW_MAX
+    await put(store, arrival(correction(1, draft, final)))
+    await put(store, arrival(correction(2, "a\0b", final)))
+    short, long = await rows(store)
+    assert (short.draft, short.final, bool(short.cut)) == ("a\0b", final, False)
+    assert long.cut
+    assert long.draft == "a\0b" + family * ((PREVIEW_MAX - 3) // 5)
+
+
+async def test_a_text_that_a_route_may_have_cut_says_so(store: CorrectionsStore) -> None:
+    await put(store, synced("d" * GRADATA_CUT, "f"))
+    await put(store, arrival(correction(2, "whole", "text")))
+    told = [await store.correction(no, None) for no in (1, 2)]
+    assert [one.truncated for one in told if one is not None] == [True, False]

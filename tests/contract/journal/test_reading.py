@@ -122,6 +122,13 @@ async def test_quarantined_events_are_listed_until_they_are_dropped(
     ]
     assert [event.id for _, event in await reader.quarantined(account="bob")] == theirs
     assert len(await reader.quarantined(account="local", limit=1)) == 1
+    for after, then in ((theirs[0], ids[1]), (ids[1], ids[0])):
+        page = await reader.quarantined(account=None, after=after, limit=1)
+        assert [event.id for _, event in page] == [then]
+    assert await reader.quarantined(account=None, after=ids[0]) == []
+    assert await reader.quarantined(account=None, after="nobody") == []
+    assert [event.id for _, event in await reader.quarantined(account=None, actor=B)] == theirs
+    assert await reader.quarantined(account="local", actor=B) == []
     assert await journal.drop_quarantined(ids[1], "ada")
     assert not await journal.drop_quarantined(ids[1], "ada")
     assert not await journal.drop_quarantined(EventId("nobody"), "ada")
@@ -193,6 +200,23 @@ async def test_operations_are_what_was_asked_for_newest_first(
     assert [o.event.id for o in await reader.operations(account="bob")] == theirs
     assert [o.event.id for o in await reader.operations(account=None, actor=A)] == [*last, *first]
     assert await reader.operations(account="bob", actor=A) == []
+
+
+async def test_operations_are_read_in_pages(journal: Journal, reader: Reader) -> None:
+    epoch = await journal.lease("me")
+    first = await accept(journal, "1", "2", source="cli")
+    await accept(journal, "3", to=B)
+    await accept(journal, "4")
+    await journal.commit(commit(0, 1, epoch, stamps=stamps(first, first=1, tick=1)))
+    for account, actor in ((None, None), ("local", None), (None, A)):
+        whole = [o.event.id for o in await reader.operations(account=account, actor=actor)]
+        assert len(whole) >= 3
+        pages, page = list[str](), [""]
+        while page:
+            found = await reader.operations(account=account, actor=actor, after=page[-1], limit=1)
+            pages += (page := [o.event.id for o in found])
+        assert pages == whole
+    assert await reader.operations(account=None, after="gone") == []
 
 
 async def test_what_replays_need_outlives_the_rest(store: Store, journal: Journal) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from holdfast.actors import rehearsal_worker
@@ -19,9 +21,9 @@ from holdfast.actors.rehearsal_worker import (
     Back,
     RehearsalTimeoutError,
     RehearsalWorker,
-    UnknownActorError,
     Why,
 )
+from holdfast.actors.stored import UnknownActorError
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.plane.wiring.engine import make_engine
@@ -100,6 +102,39 @@ async def test_every_rehearsal_answers_and_leaves_the_store_as_it_was(lived: Pat
         await worker.stop()
     assert fingerprints(lived) == before
     assert set(before) == {"journal.db", "journal.db-wal"}
+
+
+PLANE = """
+import asyncio, sys
+from holdfast.actors.rehearsal_worker import Ahead, RehearsalWorker
+from tests.support.logs import Lines
+
+async def main():
+    where = "tests.integration.actors.lamps"
+    worker = RehearsalWorker(
+        reader=f"{where}:open_reader", reader_args=(sys.argv[1],), kinds=f"{where}:kinds",
+        log=Lines(),
+    )
+    await worker.dry_run(Ahead(actor="lamp/hall", now_ms=2_000_000_000_000))
+    print(*worker._pool._processes, flush=True)
+    await asyncio.sleep(3_600)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_process_ends_with_a_plane_that_is_killed(lived: Path) -> None:
+    plane = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PLANE, str(lived), stdout=asyncio.subprocess.PIPE
+    )
+    assert plane.stdout is not None
+    async with asyncio.timeout(patience(30)):
+        process = psutil.Process(int(await plane.stdout.readline()))
+    plane.kill()
+    await plane.wait()
+    async with asyncio.timeout(patience(20)):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def test_a_process_that_dies_is_replaced_and_one_that_hangs_is_ended(lived: Path) -> None:

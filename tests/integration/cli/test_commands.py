@@ -17,10 +17,12 @@ from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 from tests.support.ports import free_port
 
+EMPTY = {("quarantine", "list"), ("brain-key", "list"), ("lesson", "list")}
 LISTS = (
     ("instance", "list"),
     ("instance", "show", "demo"),
     ("instance", "timeline", "demo"),
+    ("instance", "timeline", "demo", "--all"),
     ("instance", "logs", "demo"),
     ("instance", "why", "demo"),
     ("instance", "channels", "demo"),
@@ -30,6 +32,12 @@ LISTS = (
     ("quarantine", "list"),
     ("token", "list"),
     ("account", "list"),
+    ("person", "list"),
+    ("audit", "list"),
+    ("audit", "verify"),
+    ("lesson", "list"),
+    ("charts",),
+    ("charts", "demo"),
     ("brain-key", "list"),
     ("agents", "list"),
     ("rehearse", "dry-run", "demo"),
@@ -83,7 +91,7 @@ def run(
 def test_each_answers_as_a_table_and_as_json(run: Run, words: tuple[str, ...]) -> None:
     shown = run(*words)
     assert shown.code == 0, shown.err
-    assert shown.out or words in {("quarantine", "list"), ("brain-key", "list")}, shown.err
+    assert shown.out or words in EMPTY, shown.err
     if words[-1] not in {"logs", "link"} and "logs" not in words and "link" not in words:
         assert max(map(len, shown.out.splitlines() or [""])) <= 80
     printed = run(*words, "--json")
@@ -104,6 +112,14 @@ def test_a_brain_key_is_shown_once_and_revoked_by_how_it_begins(run: Run) -> Non
     assert run("brain-key", "revoke", "bk_none").code == 4
 
 
+def test_each_of_many_is_answered_for_itself(run: Run) -> None:
+    done = run("bulk", "start", "demo", "--json")
+    (item,) = json.loads(done.out)["items"]
+    assert (done.code, item["result"]) in {(0, "done"), (1, "refused")}
+    shown = run("bulk", "start", "demo")
+    assert shown.out.splitlines()[-1].split()[:2] == ["demo", item["result"]]
+
+
 def test_a_script_can_rely_on_the_list(run: Run) -> None:
     (item,) = json.loads(run("instance", "list", "--json").out)
     assert item.keys() >= {"id", "agent", "desired", "status", "restarts", "last_contact_at"}
@@ -116,9 +132,16 @@ def test_a_script_can_rely_on_the_list(run: Run) -> None:
     [
         (("instance", "show", "nobody"), 4, "holdfast instance list"),
         (("instance", "show", "dem"), 4, "did you mean demo?"),
+        (("instance", "show", "a\x01b"), 1, "not of its form"),
+        (("instance", "set", "demo", "--env", "A=\udcff"), 2, "argument 5 is not UTF-8"),
+        (("person", "create", "eve", "--scope", "king"), 2, "owner or operator"),
         (("operation", "show", "0" * 24), 4, "no operation"),
         (("token", "revoke", "nothing"), 4, "holdfast token list"),
         (("quarantine", "drop", "nothing"), 4, "holdfast quarantine list"),
+        (("lesson", "approve", "nothing"), 4, "holdfast lesson list"),
+        (("bulk", "stop", "demo", "nobody"), 4, "holdfast instance list"),
+        (("charts", "--window", "2y"), 1, "one of 15m"),
+        (("charts", "nobody"), 4, "holdfast instance list"),
         (("rehearse", "replay", "demo", "--from", "-1"), 2, "--from"),
         (("rehearse", "what-if", "demo", "--policy", "no_field=1"), 1, "no_field"),
         (("token", "create", "--scope", "king"), 2, "owner or operator"),
@@ -220,3 +243,44 @@ def test_a_command_loads_only_what_it_needs() -> None:
         capture_output=True, text=True, timeout=patience(30), check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+def test_people_are_added_and_what_was_done_is_found_by_whom_and_what(run: Run) -> None:
+    assert "holdfast link eve" in run("person", "create", "eve").err
+    assert "eve" in run("person", "list").out
+    run("rehearse", "dry-run", "demo")
+    (item, *_) = json.loads(run("audit", "list", "--instance", "demo", "--json").out)["items"]
+    assert (item["endpoint"], item["target_name"]) == ("rehearse.dry-run", "demo")
+    assert "person.create" in run("audit", "list").out
+    assert "person.create" not in run("audit", "list", "--instance", "demo").out
+    assert "Nothing matches." in run("audit", "list", "--who", "nobody").err
+
+
+def test_a_timeline_is_in_sentences(run: Run) -> None:
+    assert "Its agent is ready" in run("instance", "timeline", "demo").out
+    assert "MachineReported" in run("instance", "timeline", "demo", "--all").out
+
+
+@pytest.mark.parametrize(
+    ("words", "redirected", "code", "told"),
+    [
+        ("instance list", ">&-", 0, ""),
+        ("instance list", ">&- 2>&-", 0, ""),
+        ("instance list", ">/dev/full", 1, "error: the output cannot be written: No space left"),
+        ("instance list --json", ">/dev/full", 1, "error: the output cannot be written: No space"),
+        ("instance list", ">/dev/full 2>/dev/full", 1, ""),
+        ("instance show nobody", "2>/dev/full", 4, ""),
+        ("instance destroy demo", "<&-", 1, "Aborted"),
+        ("--version", "", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_no_fault(
+    plane: PlaneProcess, words: str, redirected: str, code: int, told: str
+) -> None:
+    line = f"{sys.executable} -m holdfast.cli.main {words} {redirected}"
+    ended = subprocess.run(
+        ("sh", "-c", line), env=plane.environment | {"PYTHONUNBUFFERED": ""},
+        capture_output=True, text=True, check=False, timeout=patience(10),
+    )  # fmt: skip
+    assert (ended.returncode, "fault of holdfast" in ended.stderr) == (code, False), ended.stderr
+    assert told in ended.stderr

@@ -259,6 +259,7 @@ def test_a_link_to_nothing_stays(places: dict[str, str], tmp_path: Path) -> None
     put_in(agent, places)
     take_out(agent, places)
     assert path.is_symlink()
+    assert not path.exists(), "what the link led to was not there either"
 
 
 def test_links_in_a_circle_are_an_error_of_the_file(places: dict[str, str]) -> None:
@@ -347,3 +348,28 @@ def test_lines_are_counted_as_yaml_counts_them() -> None:
     text = "a: 'x\u2028y\x85z'\nhooks:\n  post_tool_call:\n  - command: one\n  - command: two\n"
     left = yaml_text.drop(text, ("hooks", "post_tool_call"), lambda e: e["command"] == "one")
     assert left == text.replace("  - command: one\n", "")
+
+
+@pytest.mark.parametrize("agent", EDITED, ids=lambda agent: agent.name)
+def test_the_text_to_add_by_hand_is_what_the_file_takes(
+    agent: Edited, places: dict[str, str]
+) -> None:
+    path = agent.file(places)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[1]\n" if agent.form == "json" else "- 1\n")
+    with pytest.raises(WiringError) as refused:
+        put_in(agent, places)
+    by_hand = str(refused.value).partition(f"under {'.'.join(agent.keys)}: ")[2]
+    assert json.loads(by_hand) == yaml_text.plain(by_hand)
+    assert "holdfast.sdk.hook" in by_hand
+
+
+@pytest.mark.parametrize("agent", JSON, ids=lambda agent: agent.name)
+def test_a_file_whose_making_nobody_recorded_stays(agent: Edited, places: dict[str, str]) -> None:
+    path = agent.file(places)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}\n")
+    put_in(agent, places)
+    undo.store(places, agent.name).unlink()
+    take_out(agent, places)
+    assert path.exists()

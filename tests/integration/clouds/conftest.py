@@ -15,7 +15,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.world.clouds.port import Machine, MachineSpec
 from holdfast.world.clouds.process import ProcessCloud
-from holdfast.world.clouds.process_table import Identity, members
+from holdfast.world.processes.table import Identity, members
 from tests.support.patience import patience
 from tests.support.ports import machine_ports
 

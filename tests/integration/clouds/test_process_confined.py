@@ -19,10 +19,10 @@ from holdfast.machine.confine.probing import Kind
 from holdfast.machine.confine.sandbox import Wanted
 from holdfast.world.clouds.port import Execution, Machine
 from holdfast.world.clouds.process import ProcessCloud
-from holdfast.world.clouds.process_confine import Confine
 from holdfast.world.clouds.process_host import PROGRAM
 from holdfast.world.clouds.process_record import load
-from holdfast.world.clouds.process_table import Identity, members, usage_of
+from holdfast.world.processes.confine import Confine
+from holdfast.world.processes.table import Identity, members, usage_of
 from tests.integration.clouds.conftest import Opener, spec, until, until_gone, value
 from tests.integration.clouds.test_process_controller import TOKEN, get, seal
 from tests.support.confinement import KINDS, need

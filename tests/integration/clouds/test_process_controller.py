@@ -17,7 +17,7 @@ from holdfast.world.clouds.port import Machine
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_host import PROGRAM
 from holdfast.world.clouds.process_record import load
-from holdfast.world.clouds.process_table import members
+from holdfast.world.processes.table import members
 from tests.integration.clouds.conftest import Opener, spec, until, until_gone, value
 
 TOKEN = "t" * 64

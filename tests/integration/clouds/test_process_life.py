@@ -17,7 +17,7 @@ from holdfast.world.clouds.port import INVALID, TRANSIENT, Machine, VolumeSpec
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_ports import PORTS_PER_MACHINE, Ports
 from holdfast.world.clouds.process_record import load
-from holdfast.world.clouds.process_table import Identity, members
+from holdfast.world.processes.table import Identity, members
 from tests.integration.clouds.conftest import (
     STUB,
     Opener,

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from holdfast.disk.process_environ import PROC, read_environ
 from holdfast.kernel.outcome import Conflict, Ok, Retryable
 from holdfast.world.clouds.port import LABEL_SANDBOX, NAME_TAKEN, TRANSIENT
 from holdfast.world.clouds.process_record import Record, load, save
-from holdfast.world.clouds.process_table import MARKER, PROC, identify, is_alive, scan
+from holdfast.world.processes.table import MARKER, identify, is_alive, scan
 from tests.integration.clouds.conftest import (
     STUB_PATH,
     Opener,
@@ -45,10 +46,10 @@ def stubs_of(home: Path) -> list[int]:
     found: list[int] = []
     for stat in scan():
         try:
-            held = (PROC / str(stat.pid) / "environ").read_bytes()
+            held = read_environ(stat.pid)
         except OSError:
             continue
-        if stat.state != "Z" and any(part.startswith(marker) for part in held.split(b"\0")):
+        if stat.state != "Z" and any(part.startswith(marker) for part in held):
             found.append(stat.pid)
     return found
 
@@ -59,7 +60,7 @@ def homes_of(home: Path) -> list[str]:
     for pid in stubs_of(home):
         try:
             argv = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-            held = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+            held = read_environ(pid)
         except OSError:  # it ended meanwhile
             continue
         if argv[0] != b"/bin/sh":  # still at the barrier: it has done nothing and will end

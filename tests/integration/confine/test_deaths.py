@@ -87,7 +87,7 @@ async def test_one_that_takes_more_memory_than_it_may_dies_of_that(bench: Bench)
 
 async def test_a_signal_reaches_the_program_itself(bench: Bench) -> None:
     child = await bench.started(
-        "signal.signal(signal.SIGTERM, lambda *_: (print('drained', flush=True), os._exit(5)))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'drained\\n'), os._exit(5)))\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)"
     )
@@ -132,6 +132,22 @@ async def test_only_what_is_told_is_in_its_environment(bench: Bench) -> None:
     )
     assert await bench.ended == 0
     assert bench.lines == ["['HOME', 'PATH']"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_files_move_between_its_folders_though_ports_are_denied(
+    tmp_path: Path, kind: Kind
+) -> None:
+    bench = Bench(tmp_path, confinement(kind, ports=(20_000, 20_003), agent_port=20_001))
+    bench.start(
+        "os.makedirs('a'); os.makedirs('b'); open('a/f', 'w').write('here')\n"
+        "os.link('a/f', 'b/linked'); os.rename('a/f', 'b/moved')\n"
+        "print(sorted(os.listdir('b')))"
+    )
+    assert await bench.ended == 0, bench.lines
+    assert bench.lines == ["['linked', 'moved']"]
+    bench.child_processes.abandon()
+    bench.child_processes.confinement.close()
 
 
 @pytest.mark.parametrize("kind", IN_BUBBLEWRAP)

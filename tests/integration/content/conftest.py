@@ -39,6 +39,7 @@ class Watchtower:
     key: str = ""
     name: str = ""
     node: str = ""
+    program: str = ""  # what the observer's requests say sends them, as `User-Agent`
 
     async def ask(
         self, method: str, target: str, body: Any = None, *, by: str = "owner", **headers: str
@@ -64,6 +65,7 @@ class Watchtower:
         """Return the answer to an observer's request."""
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"content-type": "application/json", "content-length": str(len(raw))}
+        headers |= {"user-agent": self.program} if self.program else {}
         secret = key or self.key
         headers |= {"authorization": f"Bearer {secret}"} if bearer else {"x-api-key": secret}
         return await call(self.plane.app, "POST", path, headers=headers, body=raw, peer=peer)

@@ -6,12 +6,20 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from holdfast.content.senders import OURS
 from holdfast.kernel import metrics
 from tests.integration.content.conftest import Watchtower
 from tests.integration.content.test_costs import model, own_prices
 from tests.support.patience import patience
 
 TEN = {"day_micro": 10_000_000}
+
+
+@pytest.fixture(autouse=True)
+def _is_sent_by_our_observer(tower: Watchtower) -> None:
+    tower.program = f"{OURS}/0.1.0"
 
 
 async def day(tower: Watchtower, cost: float, **how: Any) -> None:
@@ -88,7 +96,7 @@ async def test_an_instance_learns_what_its_node_spent(tower: Watchtower) -> None
     assert (await tower.get(path))["limits"][0]["excused"]
     await put(tower, path, {"cap": True}, 409)
     problem = await put(tower, f"/api/nodes/{node.id}/budget", TEN, 409)
-    assert problem["fix"] == f"Use {path}."
+    assert problem["fix"] == f"Use {path}, or: holdfast budget show|set {instance}"
     await tower.get(path, by="stranger", status=404)
 
 

@@ -55,11 +55,13 @@ class Agent(threading.Thread):
 def agents(tmp_path: Path) -> Iterator[tuple[PlaneProcess, list[Agent]]]:
     with plane_at(tmp_path / "home") as plane:
         made = [Agent(plane, tmp_path / f"brain-{n}", n) for n in range(BRAINS)]
-        yield plane, made
-        for agent in made:
-            agent.ends.set()
-            agent.join(patience(5))
-            agent.brain.close(0)
+        try:
+            yield plane, made
+        finally:
+            for agent in made:
+                agent.ends.set()
+                agent.join(patience(5))
+                agent.brain.close(0)
 
 
 @pytest.mark.timeout(50 + KILLS * 10)

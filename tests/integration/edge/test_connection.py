@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -22,6 +23,10 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 class Hasty(BoundedConnection):
     head_s = 0.3
+
+
+class Unhurried(BoundedConnection):
+    left_s = 0.3
 
 
 class Server(uvicorn.Server):
@@ -88,7 +93,68 @@ async def test_a_body_that_goes_on_after_the_answer_is_cut_off(port: int) -> Non
     streams[1].write(b"POST /api/instances HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n")
     answer = await streams[0].readuntil(b"\r\n")
     assert answer.startswith(b"HTTP/1.1 401")
-    await flood(streams, b"a" * 65_536, 10 * LEFT_BYTES_MAX)
+    await flood(streams, b"a" * 1_048_576, 4 * LEFT_BYTES_MAX)
+
+
+def close_and_send(port: int, size: int) -> tuple[int, bytes]:
+    """Return what a client of one request for each connection is answered, as urllib is one."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=patience(DEADLINE_S))
+    with closing(client):
+        client.request("POST", "/api/instances", body=b"a" * size, headers={"Connection": "close"})
+        answer = client.getresponse()
+        return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("size", [1_200_000, 4_000_000, 20_000_000])
+async def test_a_connection_that_is_to_be_closed_is_read_to_its_end(port: int, size: int) -> None:
+    for _ in range(5):
+        status, body = await asyncio.to_thread(close_and_send, port, size)
+        assert (status, b"not_authenticated" in body) == (401, True)
+
+
+@pytest.mark.parametrize("port", [Unhurried], indirect=True)
+async def test_a_body_that_stops_after_the_answer_is_hung_up_on(port: int) -> None:
+    reader, writer = await connect(port)
+    writer.write(
+        b"POST /api/instances HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        b"content-length: 999999\r\n\r\n"
+    )
+    async with asyncio.timeout(patience(DEADLINE_S)):
+        assert (await reader.read()).startswith(b"HTTP/1.1 401")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"a")
+                await writer.drain()
+                if writer.transport.is_closing():
+                    break
+                await asyncio.sleep(0.01)
+    writer.close()
+
+
+@pytest.mark.parametrize("size", [1_200_000, 4_000_000, LEFT_BYTES_MAX - 1_000_000])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/instances", b"401 Unauthorized"),
+        ("/api/session/password", b"413 Request Entity Too Large"),
+    ],
+)
+async def test_a_caller_that_sends_all_before_it_reads_reads_the_refusal(
+    port: int, size: int, path: str, status: bytes
+) -> None:
+    reader, writer = await connect(port)
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        f"content-length: {size}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(patience(DEADLINE_S)):
+        for _ in range(size // 100_000):
+            writer.write(b"a" * 100_000)
+            await writer.drain()
+        writer.write(b"a" * (size % 100_000) + GET + b"\r\n")
+        assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 " + status + b"\r\n"
+        await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
 
 
 @pytest.mark.parametrize("port", [Hasty], indirect=True)

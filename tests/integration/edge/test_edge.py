@@ -266,7 +266,8 @@ async def test_nobody_is_answered_who_hung_up() -> None:
         (b'{"name":7}', "name", "Expected `str`"),
         (b'{"name":"a1","desired":"hunter2"}', "desired", "Invalid enum value"),
         (b'{"name":"a1","colour":"hunter2"}', "colour", "unknown field"),
-        (b'{"name":"hunter2 with spaces"}', "name", "matching regex"),
+        (b'{"name":"hunter2 with spaces"}', "name", "such as 'my-agent'"),
+        (b'{"name":"a1","env":{"1x":"hunter2"}}', "env", "such as 'LOG_LEVEL'"),
         (b'{"name":"a1","secrets":{"K":["hunter2"]}}', "secrets", "Expected `str`"),
     ],
 )

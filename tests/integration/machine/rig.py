@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,13 +227,22 @@ class Machine:
 _CERTIFICATES = "NODE_EXTRA_CA_CERTS"
 
 
-def confine_order(home: Path, kind: str = "auto", *, certificates: str = "") -> str:
+def confine_order(
+    home: Path,
+    kind: str = "auto",
+    *,
+    certificates: str = "",
+    read: Sequence[Path] = (),
+    write: Sequence[Path] = (),
+) -> str:
     """Return a cloud's confinement order: the controller's own files are hidden from the agent."""
     order = {
         "kind": kind,
         "hidden": [str(home / "run")],
         "path": os.environ["PATH"],
         "files": [certificates] if certificates else [],
+        "asked_read": [str(path) for path in read],
+        "asked_write": [str(path) for path in write],
     }
     return json.dumps(order)
 

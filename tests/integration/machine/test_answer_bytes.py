@@ -42,6 +42,11 @@ _VARYING: Final = (
 
 Step = tuple[str, str, Any]
 
+WORK: Final = {
+    "town": "t", "agent": "g", "attempt": "a", "epoch": 1, "role": "polecat", "branch": "b/1",
+    "base": "0" * 40, "prompt": "p",
+}  # fmt: skip
+
 WRONG_BODIES: Final[tuple[Step, ...]] = (
     ("POST", "gateway/stop?drain_ms=x", None),
     ("POST", "gateway/stop?drain_ms=", None),
@@ -132,6 +137,15 @@ WRONG_BODIES: Final[tuple[Step, ...]] = (
     ("GET", "config/agents", None),
     ("POST", "clawmetry-start-sync", None),
     ("GET", "clawmetry-dashboard-url", None),
+    ("POST", "attempts/part", {"town": "t", "attempt": "a"}),
+    ("POST", "attempts/part", {"town": "t", "attempt": "a", "offset": 9, "data": "aGk="}),
+    ("POST", "attempts/start", {"town": "t"}),
+    ("POST", "attempts/start", {**WORK, "branch": "-x"}),
+    ("POST", "attempts/start", {**WORK, "base": "main"}),
+    ("POST", "attempts/poke", {"town": "t", "attempt": "a", "text": "x"}),
+    ("POST", "attempts/output", {"town": "t", "attempt": "a"}),
+    ("POST", "attempts/bundle", {"town": "t", "attempt": "a"}),
+    ("POST", "attempts/piece", {"town": "t", "attempt": "a", "offset": 0}),
 )  # fmt: skip
 """Refused requests, each for one reason."""
 
@@ -167,6 +181,9 @@ RIGHT: Final[tuple[Step, ...]] = (
     ("GET", "doctor/status?after=3", None),
     ("GET", "proxy/stats", None),
     ("GET", "agent/token", None),
+    ("POST", "attempts/state", {"town": "t", "attempt": "a"}),
+    ("POST", "attempts/stop", {"town": "t", "agent": "g", "epoch": 2}),
+    ("POST", "attempts/drop", {"town": "t", "attempt": "a"}),
     ("POST", "env/patch", {"HOLDFAST_API_KEY": "hfm_new"}),
     ("WAIT", "gateway/status", None),
     ("POST", "gateway/stop?drain_ms=000", None),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from holdfast.kernel.clock import HOUR_MS, ManualClock
 from holdfast.machine.content_key import key_of
 from holdfast.machine.observer import counts, cursors, limits
 from holdfast.machine.observer.collector import Collector, Program
@@ -20,6 +21,7 @@ from holdfast.machine.observer.readers.parts import Lines, Part, Source, event_i
 from holdfast.machine.observer.sealing import Sealer
 from holdfast.outbox.database import UnavailableError
 from holdfast.wire.consent import ContentClass
+from holdfast.wire.times import parse_time
 from tests.integration.observer.conftest import KEY, Home, Node
 from tests.support.logs import Lines as LogLines
 
@@ -287,3 +289,83 @@ def test_what_arrived_without_an_answer_is_the_same_upload_after_a_no_and_a_yes(
 
     node.plane.wait(lambda: len(arrived()) == 3)
     assert lost < arrived(), "the plane knows those that it has"
+
+
+def arrived(node: Node) -> list[str]:
+    """Return the ids of uploads that reached the plane, each time that one did."""
+    with node.plane.lock:
+        return [
+            one.body["id"] for one in node.plane.requests if one.path.endswith("/ingest/events")
+        ]
+
+
+def read_all(node: Node, reading: Collector) -> None:
+    """Follow the gate, and read all there is; return once nothing waits."""
+    node.uploader.follow_gate()
+    reading.forget()
+    while reading.run():
+        pass
+    node.plane.wait(lambda: node.uploader.depth() == {})
+
+
+def test_what_arrived_behind_a_dead_letter_is_the_same_upload_after_a_no_and_a_yes(
+    home: Home, node: Node
+) -> None:
+    node.registered().allow("transcripts")
+    reading = collector(node, [openclaw(home, node)])
+    home.say("s", "zero")
+    read_all(node, reading)
+    node.plane.fault = lambda path: (400, b"") if path == "/ingest/events" else None
+    home.say("s", "one")
+    read_all(node, reading)
+    assert len(node.uploader.outbox.dead_letters()) == 1
+    node.plane.fault = lambda _path: None
+    for text in ("two", "three"):
+        home.say("s", text)
+        read_all(node, reading)
+    before = arrived(node)
+    assert len(set(before)) == 4
+    node.allow()
+    read_all(node, reading)
+    node.allow("transcripts")
+    read_all(node, reading)
+    assert arrived(node) == before + before[1:], "each as it was"
+
+
+def test_what_was_delivered_is_no_part_of_another_upload_when_older_content_is_allowed(
+    home: Home, node: Node
+) -> None:
+    since_ms = parse_time("2020-01-01T00:00:00Z")
+    assert since_ms is not None
+    node.registered().allow("transcripts", since_ms=since_ms)
+    reading = collector(node, [openclaw(home, node)])
+    home.say("s", "old", at="2001-01-01T00:00:00Z")
+    home.say("s", "older", at="2000-01-01T00:00:00Z")
+    home.say("s", "one")
+    read_all(node, reading)
+    home.say("s", "two")
+    read_all(node, reading)
+    before = arrived(node)
+    assert len(before) == 2
+    node.allow("transcripts")
+    read_all(node, reading)
+    (old,) = arrived(node)[2:]
+    assert old not in before
+    (body,) = [body for body in bodies(node, "/ingest/events") if body["id"] == old]
+    assert len(body["event_ids"]) == 2, "what had been too old, and nothing else"
+
+
+def test_what_is_sent_whole_has_no_ends_at_which_reading_stops(home: Home, node: Node) -> None:
+    home.remember("MEMORY.md", "text")
+    home.say("s", "hello")
+    node.registered().allow("memory", "counters", "transcripts")
+    node.plane.fault = lambda _path: (503, b"")
+    program = openclaw(home, node)
+    program._clock = ManualClock(node.clock.now_ms() + HOUR_MS)  # what has just changed waits
+    collector(node, [program]).run()
+    assert set(node.uploader.depth()) == {"memory", "counters", "transcripts"}
+    node.allow()
+    node.uploader.follow_gate()
+    edges = "SELECT DISTINCT content FROM observer_edges"
+    found = node.uploader.outbox.read(lambda connection: connection.execute(edges).fetchall())
+    assert found == [("transcripts",)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -14,18 +15,23 @@ import pytest
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.log import NoLog
+from holdfast.machine.content_key import key_of
 from holdfast.machine.controller.observing.protocol import UNUSABLE
 from holdfast.machine.observer import cursors, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
-from holdfast.machine.observer.readers.openclaw_sqlite import DATABASE
+from holdfast.machine.observer.readers.openclaw_sqlite import DATABASE, SqliteTranscripts
 from holdfast.machine.observer.run import Observer, run
-from holdfast.machine.observer.sealing import Name
+from holdfast.machine.observer.sealing import Name, Sealer
 from holdfast.machine.observer.settings import read_settings
 from holdfast.machine.observer.upload import Envelope
+from holdfast.wire.api.browser_keys import OBSERVER_SAMPLES_PATH
+from holdfast.wire.browser_keys import PREVIEW
+from holdfast.wire.consent import PREVIEW_MS, Preview
 from holdfast.wire.controller.checkin import ObserverWork
 from tests.integration.observer.conftest import KEY, Home
-from tests.support.consent_signer import NODE, Signer, answer
+from tests.support.browser_seal import new_pair, open_from, point_of, text_of
+from tests.support.consent_signer import NODE, Signer, answer, to_json
 from tests.support.logs import Lines
 from tests.support.patience import patience
 from tests.support.recording_plane import RecordingPlane, register_home
@@ -91,6 +97,52 @@ def test_a_revocation_within_a_turn_is_followed_after_it(
     (kept,) = found
     assert kept is not None
     assert kept.offset == 0
+
+
+def test_samples_of_a_signed_preview_show_databases_and_their_numbers(
+    home: Home, plane: RecordingPlane
+) -> None:
+    """Though hearing of it cut the run of reading short, in which they would not be read."""
+    register_home(home.path, KEY)
+    database = home.path / ".openclaw/agents/main/agent" / DATABASE
+    database.parent.mkdir()
+    turn = {
+        "type": "message", "timestamp": "2026-11-30T10:00:00Z",
+        "message": {"role": "user", "content": "hello"},
+    }  # fmt: skip
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute(
+            "CREATE TABLE transcript_events (session_id, seq, event_json, created_at)"
+        )
+        row = ("s1", 1, json.dumps(turn), 1)
+        connection.execute("INSERT INTO transcript_events VALUES (?, ?, ?, ?)", row)
+    named = {"HOME": str(home.path), "HOLDFAST_PLANE_URL": plane.url}
+    settings = read_settings(named | {"TMPDIR": str(home.path / "tmp")})
+    settings.folder.mkdir(parents=True)
+    clock, pair = SystemClock(), new_pair()
+    made = Observer(settings, clock=clock, log=NoLog(), draw=os.urandom, version="1")
+    assert made.gate.pin(NODE, Signer().public) == ""
+    until_ms = clock.now_ms() + PREVIEW_MS
+    signed = Signer().sign(
+        Preview(
+            version=1, node=NODE, number=2, public_key=text_of(point_of(pair)),
+            at_ms=clock.now_ms(), until_ms=until_ms,
+        )
+    )  # fmt: skip
+    heard = made.gate.heard(200, answer(sync_allowed=False, preview=to_json(signed)))
+    assert heard is not None
+    made._heard(heard)
+    made._preview()
+    made.uploader.close()
+    for program in made._programs:
+        if isinstance(program, SqliteTranscripts):
+            program._queries.close()
+    (sent,) = [one.body for one in plane.requests if one.path == OBSERVER_SAMPLES_PATH]
+    inner = open_from(pair, PREVIEW, NODE, sent["sealed"]).decode()
+    told = json.loads(Sealer(key_of(KEY), draw=os.urandom).unseal(inner))["classes"]
+    found = {one["content"]: (one["sources"], one["items"], one["whole"]) for one in told}
+    assert found["transcripts"] == found["counters"] == (1, 1, True)
 
 
 @pytest.mark.parametrize(

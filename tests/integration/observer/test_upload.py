@@ -9,7 +9,10 @@ import pytest
 
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import Cursor
+from holdfast.machine.observer.questions import Question, WakePoll
+from holdfast.machine.observer.upload import Reply
 from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.limits import NODE_WAIT_S_MAX
 from tests.integration.observer.conftest import Node
 from tests.support.consent_signer import NODE
 from tests.support.patience import patience
@@ -281,6 +284,23 @@ def test_a_server_without_long_polls_is_left_alone(node: Node, status: int) -> N
     node.registered()
     node.plane.fault = lambda path: (status, b"") if path == "/ingest/wake" else None
     assert node.heart().poll() == limits.WAKE_MUTED_MS
+
+
+def test_a_poll_asks_for_no_longer_than_the_plane_holds_one(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    ask = node.uploader.ask
+
+    def noting(question: Question) -> Reply:
+        asked.append(question)
+        return ask(question)
+
+    heart = node.registered().heart()
+    node.plane.woken.set()
+    monkeypatch.setattr(node.uploader, "ask", noting)
+    heart.poll()
+    assert asked == [WakePoll(wait=NODE_WAIT_S_MAX)]
 
 
 def test_a_machine_without_a_registration_gets_one_of_five_fields(node: Node) -> None:

@@ -123,7 +123,7 @@ def test_a_machine_replaced_after_the_backup_is_found_again(
     assert (held.status, held.desired, held.id) == ("stopped", "running", first.id)
     assert "comes from a backup" in held.attention
     assert own.controllers() == []
-    assert "demo (attention)" in checks(own)["instances"].message
+    assert "demo (needs a person)" in checks(own)["instances"].message
     own.cli("instance", "start", "demo")
     again = own.ready("demo")
     assert again.machine_id != first.machine_id

@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from holdfast.actors.ports import Reader
 from holdfast.instances.views import DETAIL_VIEW, DetailRow
@@ -18,7 +19,7 @@ from holdfast.kernel.outcome import Ok, Outcome, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.letters.machine import MachineFacts
 from holdfast.plane.wiring import controllers as module
-from holdfast.plane.wiring.controllers import ADDRESS_MS, CAPABILITIES_MS, MachineControllers
+from holdfast.plane.wiring.controllers import CAPABILITIES_MS, ROUTE_MS, MachineControllers
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.wire.controller.doctor import DOCTOR_START, DoctorOrder
 from holdfast.wire.controller.identity import gateway_token
@@ -114,10 +115,30 @@ async def test_it_shows_the_machines_own_token_and_believes_an_address_for_a_whi
         for _ in range(3):
             await bench.controllers.call("in-1", VERSION)
         assert bench.place.asked == 1
-        bench.clock.advance(ADDRESS_MS)
+        bench.clock.advance(ROUTE_MS)
         await bench.controllers.call("in-1", VERSION)
     assert bench.place.asked == 2
     assert set(heard) == {f"Bearer {gateway_token('secret', SANDBOX, version=2)}"}
+
+
+async def test_what_a_cloud_routes_by_is_sent_and_tls_is_not_left_out(bench: Bench) -> None:
+    heard: list[str | None] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        heard.append(request.headers.get("fly-force-instance-id"))
+        return web.json_response({"version": "1"})
+
+    async with serving(handle) as address:
+        machine = Machine(id="m-1", name="n", state="started", address=address)
+        bench.place.answer = Ok(replace(machine, headers={"fly-force-instance-id": "m"}))
+        await bench.controllers.call("in-1", VERSION)
+        await bench.controllers.place("in-1")
+        bench.clock.advance(ROUTE_MS)
+        bench.place.answer = Ok(replace(machine, tls=True))
+        assert (await bench.trouble()).trouble == "unreachable"
+        with pytest.raises(ControllerError, match="by TLS"):
+            await bench.controllers.place("in-1")
+    assert heard == ["m"], "nothing is said to who does not speak TLS"
 
 
 async def test_what_a_controller_can_do_is_remembered_and_an_old_one_says_nothing(
@@ -209,7 +230,7 @@ async def test_what_is_remembered_has_an_end(bench: Bench, monkeypatch: pytest.M
         for number in range(3):
             rows.machine_id = f"m-{number}"
             await bench.controllers.call("in-1", VERSION)
-    assert len(bench.controllers._addresses) == 1
+    assert len(bench.controllers._routes) == 1
 
 
 async def test_what_was_never_sent_is_told_from_what_may_have_arrived(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from holdfast.cli import doctor
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import ActorId, ActorKind, Address
 from holdfast.plane.settings import load_settings
+from holdfast.plane.wiring.files import KEPT_FILES
 from holdfast.plane.wiring.plane import Plane, make_plane
 from holdfast.stores.sqlite import database
 from holdfast.wire.api.plane import DoctorCheck
@@ -84,7 +85,12 @@ def moved_aside(home: Path, name: str) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("contact.db", spoil), ("telemetry.duckdb", spoil), ("contact.db", spoil_row)],
+    [
+        ("contact.db", spoil),
+        ("telemetry.duckdb", spoil),
+        ("town_ticks.duckdb", spoil),
+        ("contact.db", spoil_row),
+    ],
 )
 async def test_what_can_be_lost_is_moved_aside_and_begun_anew(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
@@ -141,7 +147,7 @@ async def test_what_another_program_holds_is_moved_aside(
         holder.communicate(b"\n", timeout=patience(20))
 
 
-@pytest.mark.parametrize("name", ["journal.db", "accounts.db", "intake.db", "content.db"])
+@pytest.mark.parametrize("name", KEPT_FILES)
 async def test_what_cannot_be_lost_names_its_file_and_what_to_do(tmp_path: Path, name: str) -> None:
     plane = PlaneProcess(tmp_path / "home")
     await make_home(plane.home)

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from holdfast.cli.client import ApiError
+from holdfast.disk.process_environ import read_environ
 from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstancePatch
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, until
@@ -81,22 +83,17 @@ def test_killed_at_random_nothing_accepted_is_lost(own: PlaneProcess) -> None:
         ]
     writers = [Writer(own, view.id) for view in made]
     orderers = [Orderer(own, view.id) for view in moving]
-    for thread in (*writers, *orderers):
-        thread.start()
-    for _ in range(KILLS):
-        threading.Event().wait(chance.random() * LOADED_S)
-        own.kill()
-        known = {writer: writer.answered for writer in writers}
-        own.start()
-        for writer, answered in known.items():
-            with own.client() as client:
-                env = client.call("instance.get", path=writer.path).env
-            assert int(env.get("COUNT", 0)) >= answered
-        assert not doubled(own)
-    for thread in (*writers, *orderers):
-        thread.ends.set()
-    for thread in (*writers, *orderers):
-        thread.join(patience(10))
+    with running((*writers, *orderers)):
+        for _ in range(KILLS):
+            threading.Event().wait(chance.random() * LOADED_S)
+            own.kill()
+            known = {writer: writer.answered for writer in writers}
+            own.start()
+            for writer, answered in known.items():
+                with own.client() as client:
+                    env = client.call("instance.get", path=writer.path).env
+                assert int(env.get("COUNT", 0)) >= answered
+            assert not doubled(own)
     assert sum(writer.answered for writer in writers) > KILLS
     with own.client() as client:
         for view in moving:
@@ -106,6 +103,20 @@ def test_killed_at_random_nothing_accepted_is_lost(own: PlaneProcess) -> None:
         own.ready(view.id)
     until("one machine each, and no other", lambda: machines(own) == {v.id: 1 for v in moving})
     assert "Traceback" not in own.log()
+
+
+@contextlib.contextmanager
+def running(threads: Sequence[Writer]) -> Iterator[None]:
+    """Run threads until the end, also that of a test that fails: another may open no socket."""
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.ends.set()
+        for thread in threads:
+            thread.join(patience(10))
 
 
 def is_settled(plane: PlaneProcess, instance: str) -> bool:
@@ -118,14 +129,8 @@ def machines(plane: PlaneProcess) -> Counter[str]:
     """Return how many controllers run for each instance."""
     found: Counter[str] = Counter()
     for process in plane.controllers():
-        try:
-            text = Path(f"/proc/{process.pid}/environ").read_bytes().decode()
-            leads = os.getsid(process.pid) == process.pid
-        except OSError:
-            continue
-        pairs = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
-        # A fork that has not become its agent yet looks like its controller, but leads nothing.
-        if leads and "HOLDFAST_INSTANCE_ID" in pairs:
+        with contextlib.suppress(OSError):
+            pairs = dict(part.decode().split("=", 1) for part in read_environ(process.pid) if part)
             found[pairs["HOLDFAST_INSTANCE_ID"]] += 1
     return found
 

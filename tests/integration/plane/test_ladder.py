@@ -80,6 +80,6 @@ def test_a_recovery_is_stopped_begun_anew_and_at_its_end_waits_for_a_person(
     own.ready("demo")
     until("it is let go", lambda: recovery(own) == {"rung": "restart", "held": False})
     assert shown(own)["instance"]["attention"] == ""
-    told = own.cli("instance", "timeline", "demo").stdout
+    told = own.cli("instance", "timeline", "demo", "--all").stdout
     assert "LadderStopRequested" in told
     assert "LadderRetryRequested" in told

@@ -35,10 +35,10 @@ def test_up_brings_a_demo_agent_and_a_link_and_twice_does_no_harm(idle: PlanePro
     assert re.findall(r"http://127\.0\.0\.1:\d+/sign-in\?link=hfl_\S+", first.stdout)
     assert first.stdout.count("/sign-in?link=") == 1
     assert "Holdfast is up (started" in first.stdout
-    assert "demo: running" in first.stdout
+    assert "demo: ready" in first.stdout
     assert idle.view("demo")
     again = idle.json("up")
-    assert (again["started"], again["ready"], again["agent"]) == (False, True, "demo: running")
+    assert (again["started"], again["ready"], again["agent"]) == (False, True, "demo: ready")
     assert again["link"] not in first.stdout
     assert len(idle.controllers()) == 1
 

@@ -19,7 +19,10 @@ from holdfast.plane.wiring.plane import make_plane
 from tests.support.logs import Lines
 
 NEWER = "99.1.0"
-STORES = ("journal.db", "accounts.db", "intake.db", "content.db", "contact.db", "telemetry.duckdb")
+STORES = (
+    "journal.db", "accounts.db", "intake.db", "content.db", "towns.db", "contact.db",
+    "telemetry.duckdb", "town_ticks.duckdb",
+)  # fmt: skip
 _ROWS = (
     "INSERT INTO migrations VALUES (9999, '9999_pre_future.sql', 'x', 1)",
     f"INSERT INTO written_by (version, since_ms) VALUES ('{NEWER}', 9000000000000)",

@@ -55,7 +55,7 @@ def test_a_killed_machine_is_noticed_and_brought_back(shared: PlaneProcess) -> N
     assert back.epoch >= view.epoch
     assert controller not in [p.pid for p in shared.controllers()]
     until("its old agent is gone", lambda: not Path(f"/proc/{agent}").exists())
-    told = shared.cli("instance", "timeline", "demo").stdout
+    told = shared.cli("instance", "timeline", "demo", "--all").stdout
     assert "MachineWatched" in told
 
 

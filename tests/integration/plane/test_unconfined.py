@@ -20,9 +20,9 @@ SERVE_BARE = (
     """
 import json, sys
 from holdfast.cli.main import main
-from holdfast.plane.wiring import confinement
+from holdfast.world.processes import probe
 said = json.dumps({"kind": "none", "bubblewrap": "", "landlock_abi": 0, "reason": "a bare host"})
-confinement.PROBE = (sys.executable, "-I", "-c", f"print({said!r})")
+probe.PROBE = (sys.executable, "-I", "-c", f"print({said!r})")
 main(["serve"])
 """,
 )

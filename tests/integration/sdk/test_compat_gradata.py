@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from holdfast.compat.gradata import (
     EventPersistenceError,
     NotSupportedError,
 )
+from tests.support.patience import patience
 
 
 @pytest.fixture
@@ -49,8 +52,10 @@ def test_a_category_of_any_form_is_taken(brain: Brain) -> None:
 
 
 def test_an_event_of_a_kept_type_is_a_note_of_it(brain: Brain) -> None:
-    assert brain.emit("CORRECTION", "me", {"detail": "x"})["type"] == "CORRECTION_NOTE"
-    assert brain.query_events("CORRECTION") == []
+    assert brain.emit("CORRECTION", "me", {"detail": "x"})["type"] == "CORRECTION"
+    (found,) = brain.query_events("CORRECTION")
+    assert (found["type"], found["data"]) == ("CORRECTION", {"detail": "x"})
+    assert [one.type for one in brain._brain.tail()][-1] == "CORRECTION_NOTE"
 
 
 def test_what_the_real_one_refuses_is_refused(brain: Brain) -> None:
@@ -82,7 +87,7 @@ def test_events_can_be_asked_for(brain: Brain) -> None:
     assert [e["session"] for e in brain.query_events(session=3)] == [3]
     assert [e["data"]["n"] for e in brain.query_events("STEP", last_n_sessions=2)] == [2]
     assert brain.session == 5
-    (note,) = brain.query_events("CORRECTION_NOTE")
+    (note,) = brain.query_events("CORRECTION")
     assert note["data"] == {
         "extra": 1, "detail": "too long", "category": "STYLE", "draft_text": "a long text",
     }  # fmt: skip
@@ -139,3 +144,64 @@ def test_the_log_stays_readable_for_programs_of_the_real_one(brain: Brain) -> No
     brain.close()
     lines = (brain.dir / "events.jsonl").read_text().splitlines()
     assert "CORRECTION" in {json.loads(line)["type"] for line in lines}
+
+
+def test_a_correction_is_asked_for_under_the_names_of_the_real_one(brain: Brain) -> None:
+    made = brain.correct("Please utilize it", "Please use it", category="STYLE", session=1)
+    (found,) = brain.query_events("CORRECTION")
+    assert found["data"] == made["data"]
+    assert {"id", "ts", "tags", "valid_from", "valid_until"} <= set(found)
+    sent = brain.emit("STEP", "me", {"n": 1})
+    assert sent["id"] == brain.query_events("STEP")[0]["id"]
+
+
+def test_a_second_init_is_refused_and_local_embeddings_are_taken(tmp_path: Path) -> None:
+    Brain.init(tmp_path / "b", name="x", embedding="local").close()
+    with pytest.raises(FileExistsError, match="already exists"):
+        Brain.init(tmp_path / "b", name="x")
+    with pytest.raises(NotSupportedError, match="gemini"):
+        Brain.init(tmp_path / "c", embedding="gemini")
+    Brain(tmp_path / "b").close()
+
+
+REAL = """
+import sys
+from gradata import Brain
+
+brain = Brain.init(sys.argv[1], name="real", domain="mail", interactive=False)
+for session in range(1, 6):
+    for n in range(3):
+        brain.correct(f"Dear sir {n} {session}, we utilize it.", f"Hi {n} {session}, we use it!",
+                      category="TONE", session=session)
+brain.emit("STEP", "me", {"n": 1}, ["t"], session=3)
+ended = sorted(brain.end_session())
+print(json.dumps({"ended": ended, "events": brain.query_events(limit=500),
+                  "rules": brain.rules(include_all=True)}))
+"""
+
+
+def test_a_folder_of_the_real_sdk_opens_with_its_history_and_its_rules(tmp_path: Path) -> None:
+    folder = tmp_path / "real"
+    done = subprocess.run(
+        (sys.executable, "-c", "import json" + REAL, str(folder)),
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "GRADATA_TELEMETRY": "0"},
+        capture_output=True, text=True, timeout=patience(50), check=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout.splitlines()[-1])
+    before = (folder / "lessons.md").read_bytes()
+    with Brain(folder) as brain:
+        assert brain.session == 5
+        assert brain.query_events(limit=500) == told["events"]
+        assert brain.query_events("STEP")[0]["data"]["n"] == 1
+        assert {event["session"] for event in brain.query_events(last_n_sessions=2)} <= {4, 5}
+        shown = {(rule["category"], rule["description"]) for rule in brain.rules(include_all=True)}
+        assert shown == {(rule["category"], rule["description"]) for rule in told["rules"]}
+        if any(rule["state"] in {"PATTERN", "RULE"} for rule in told["rules"]):
+            assert "TONE" in brain.apply_brain_rules("write a mail")
+        assert brain.prove()["evidence"]["correction_count"] == 15
+        brain.correct("One more, sir", "One more", session=6)
+        assert brain.query_events(limit=1)[0]["data"]["draft_text"] == "One more, sir"
+        assert set(told["ended"]) <= set(brain.end_session())
+        with pytest.raises(FileExistsError):
+            Brain.init(folder, name="again")
+    assert (folder / "lessons.md").read_bytes() == before

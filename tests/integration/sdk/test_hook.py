@@ -176,3 +176,9 @@ def test_a_tally_that_is_damaged_begins_anew(tmp_path: Path) -> None:
         hook_tally.note(tmp_path / "brain", "a", hook_tally.Outcome(recorded=1), now_ms=5)
         assert hook_tally.read(tmp_path / "brain")["a"].calls == 1
     assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_call_without_an_edit_says_that_it_kept_nothing_and_is_no_trouble(tmp_path: Path) -> None:
+    done = run_hook(tmp_path / "brain", {"tool_name": "Read", "tool_input": {"file_path": "a"}})
+    assert (done.returncode, done.stdout) == (0, "{}\n")
+    assert done.stderr == "holdfast: nothing was recorded: the call holds no edit\n"

@@ -53,7 +53,7 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
     assert out == "done\n", errors
     promised = told.read_text().split()
     with Brain(folder, url=plane.url, api_key="k", notice=lambda _text: None) as brain:
-        # No more than 600 rows leave in a minute, so a long campaign takes its time to drain.
+        # No more than RATE_ROWS leave in a minute, so a long campaign takes its time to drain.
         ends = time.monotonic() + patience(30 + KILLS)
         while brain.flush(10).pending:
             assert time.monotonic() < ends, brain.stats()

@@ -13,7 +13,7 @@ from tests.support.power_loss import Recorded
 
 pytestmark = pytest.mark.usefixtures("strace")
 
-KEPT = ("journal", "accounts", "corrections", "content", "consent")
+KEPT = ("journal", "accounts", "corrections", "content", "consent", "towns")
 SQLITE = (*KEPT, "contacts")
 ROUNDS = 3
 Record = Callable[[str], Recorded]

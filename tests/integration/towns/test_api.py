@@ -54,16 +54,20 @@ async def test_a_town_is_made_given_work_and_says_why_nothing_happens(tmp_path: 
         town = await order(made, "/api/towns", {"name": "elm"})
         where = f"/api/towns/{town['id']}"
         assert (town["account"], town["breaker"]) == ("local", "closed")
-        await order(made, f"{where}/rigs", {"name": "web", "gates": ["test"]})
-        first = await order(made, f"{where}/beads", {"rig": "web", "content": "c1"})
-        second = await order(made, f"{where}/beads", {"rig": "web", "blocked_by": [first["id"]]})
+        await order(
+            made, f"{where}/rigs", {"name": "web", "gates": {"test": {"command": ["make", "test"]}}}
+        )
+        first = await order(made, f"{where}/beads", {"rig": "web", "title": "One"})
+        second = await order(
+            made, f"{where}/beads", {"rig": "web", "title": "Two", "blocked_by": [first["id"]]}
+        )
 
         listed = (await ask(made, "GET", f"{where}/beads")).json()["items"]
         assert sorted(bead["id"] for bead in listed) == sorted([first["id"], second["id"]])
         assert (await ask(made, "GET", "/api/towns")).json()["items"][0]["id"] == town["id"]
         gone = await ask(made, "GET", where, token=made.tokens.other_owner)
         assert gone.status == 404
-        refused = await ask(made, "POST", f"{where}/beads", {"rig": "nowhere"})
+        refused = await ask(made, "POST", f"{where}/beads", {"rig": "nowhere", "title": "Lost"})
         assert (refused.status, refused.json()["code"]) == (409, "no_such_rig")
 
         said = await ask(
@@ -80,6 +84,8 @@ async def test_a_town_is_made_given_work_and_says_why_nothing_happens(tmp_path: 
 
     # The next start tells every town that its ages count from now.
     again = await make_again(tmp_path / "home")
+    started = [part.name for part in again.plane.subjects.parts]
+    assert started.index("towns") < started.index("engine")  # it is accepted before any tick
     try:
         async with asyncio.timeout(patience(20)):
             while not await resumed(again, town["id"]):  # noqa: ASYNC110  it is read from the store

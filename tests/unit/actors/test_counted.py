@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from holdfast.actors.definition import Counted, Definition, Invariant, Plan, Suppressed, by_prefix
+from holdfast.actors.definition import Counted, Definition, Invariant, Plan, Suppressed, broken
 from holdfast.actors.kinds import make_kind
 from holdfast.actors.record import Note
 from holdfast.actors.rehearse import explain
@@ -54,15 +54,15 @@ def test_an_entity_is_told_what_is_only_counted() -> None:
 
 
 def test_what_was_noticed_is_folded_in_the_same_tick_and_logged() -> None:
-    seen: list[tuple[list[int], Sequence[str]]] = []
+    seen: list[list[int]] = []
 
-    def noticed(_state: Lamp, notes: Sequence[Note], touched: Sequence[str]) -> tuple[Event, ...]:
-        seen.append(([note.number for note in notes], touched))
+    def noticed(_state: Lamp, notes: Sequence[Note]) -> tuple[Event, ...]:
+        seen.append([note.number for note in notes])
         return (SEEN,)
 
     kind = make_kind(lamp(noticed=noticed, invariants=(DARK,)), Policy())
     result, commit = live(kind, [rows(BEGUN)])[0]
-    assert seen == [([7, 7], ("", "a"))]
+    assert seen == [[7, 7]]
     assert result.after.state.grid == "noticed"
     assert [intent.body for intent in commit.intents] == [encode_event(SEEN)]
     assert result.after.seq == 3
@@ -70,7 +70,7 @@ def test_what_was_noticed_is_folded_in_the_same_tick_and_logged() -> None:
 
 
 def test_nothing_is_noticed_where_nothing_was_touched() -> None:
-    def noticed(_state: Lamp, _notes: Sequence[Note], _touched: Sequence[str]) -> tuple[Event, ...]:
+    def noticed(_state: Lamp, _notes: Sequence[Note]) -> tuple[Event, ...]:
         raise AssertionError("it was asked")
 
     kind = make_kind(lamp(noticed=noticed), Policy())
@@ -80,7 +80,7 @@ def test_nothing_is_noticed_where_nothing_was_touched() -> None:
 
 
 def test_a_notice_that_raises_is_a_note_and_changes_nothing() -> None:
-    def noticed(_state: Lamp, _notes: Sequence[Note], _touched: Sequence[str]) -> tuple[Event, ...]:
+    def noticed(_state: Lamp, _notes: Sequence[Note]) -> tuple[Event, ...]:
         raise ValueError("broken")
 
     plain = live(make_kind(LAMP, Policy()), [rows(BEGUN)])[0][0]
@@ -91,9 +91,29 @@ def test_a_notice_that_raises_is_a_note_and_changes_nothing() -> None:
 
 
 def test_invariants_are_asked_for_what_they_are_about() -> None:
-    of_beads = Invariant[Lamp](1, "x", lambda _state, _key: None, "b/")
-    of_all = Invariant[Lamp](2, "y", lambda _state, _key: None)
-    about = by_prefix((of_beads, of_all))
-    assert about("b/1") == (of_beads, of_all)
-    assert about("a/1") == (of_all,)
-    assert about("") == (of_all,)
+    def wrong(text: str) -> Callable[[Lamp, str], str]:
+        return lambda _state, key: f"{text} {key}"
+
+    of_beads = Invariant[Lamp](1, "x", wrong("bead"), "b/")
+    of_all = Invariant[Lamp](2, "y", wrong("any"))
+    definition = lamp(invariants=(of_beads, of_all))
+    state = definition.empty("hall")
+    assert list(broken(definition, state, ("b/1", "a/1", ""))) == [
+        (1, "b/1", "bead b/1"), (2, "b/1", "any b/1"), (2, "a/1", "any a/1"), (2, "", "any "),
+    ]  # fmt: skip
+
+
+def test_invariants_are_given_what_is_looked_up_and_are_not_asked_about_what_is_gone() -> None:
+    def check(_state: Lamp, found: int) -> str | None:
+        if found == 2:
+            raise ValueError("torn")
+        return f"it is {found}"
+
+    looked = {"b/1": 1, "b/2": 2}
+    definition = lamp(
+        invariants=(Invariant(3, "z", check, "b/"),), look=lambda _state, key: looked.get(key)
+    )
+    found = list(broken(definition, definition.empty("hall"), ("b/1", "b/2", "b/3")))
+    assert [one[:2] for one in found] == [(3, "b/1"), (3, "b/2")]
+    assert found[0][2] == "it is 1"
+    assert isinstance(found[1][2], ValueError)

@@ -271,7 +271,7 @@ def test_an_executor_that_hangs_is_a_timeout() -> None:
         async with Rig(clock, timeout_ms=31_000) as rig:
             rig.grid.default = never
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
-            await until(lambda: rig.grid.running == 0)
+            await until(lambda: bool(rig.log.named("effect.over")))
             rig.grid.default = None
             await settled(rig)
             # The toy's rules light a bulb again after a timeout.

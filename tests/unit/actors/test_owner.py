@@ -220,7 +220,7 @@ def test_one_cursed_event_is_quarantined_and_the_others_go_on() -> None:
             assert row.code == "RuntimeError"
             told = rig.log.named("event.quarantined")[0]
             assert told["reason"] == "RuntimeError", "a replay by later code has the same text"
-            assert re.fullmatch(r"holdfast/actors/tick\.py:\d+ in \w+", told["place"]), told
+            assert re.fullmatch(r"holdfast/actors/working\.py:\d+ in \w+", told["place"]), told
             # A retry is a new arrival with the same body; a drop marks the first one.
             again = Arrival(
                 body=row.body, dedupe=f"retry:{row.id}", version=row.version, source="api"
@@ -313,6 +313,10 @@ def test_an_event_of_newer_code_stops_its_actor_loudly_and_no_other() -> None:
             answer = await rig.engine.mailbox.ask(lamp("hall"), newer, wait_ms=100)
             assert answer.stamp is None
             assert rig.log.at_least("critical") == ["actor.given_up"]
+            progress = rig.engine.owner.progress
+            ((actor, waited_ms),) = progress.waiting()
+            assert (actor, waited_ms >= 100) == (lamp("hall"), True)
+            assert list(progress.stalled(0)) == []
             assert await rig.say("attic", Made("attic")) == ["applied"]
             assert rig.log_of(lamp("hall")) == []
 

@@ -10,19 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.actors.commit import fold_loaded, hex_digest
-from holdfast.actors.kinds import make_kind
+from holdfast.actors.commit import fold_loaded, fold_rows, hex_digest
+from holdfast.actors.kinds import hash_policy, make_kind
 from holdfast.actors.record import decode_record
 from holdfast.actors.rehearsal_worker import (
     Ahead,
     Back,
-    UnknownActorError,
+    Look,
     Why,
     look_ahead,
+    look_at,
     look_back,
     look_into,
 )
-from holdfast.actors.rehearse import differences, dry_run, explain, show
+from holdfast.actors.rehearse import Glance, differences, dry_run, explain, show
+from holdfast.actors.stored import UnknownActorError
 from holdfast.actors.tick import begin, tick
 from holdfast.kernel.clock import ManualClock
 from holdfast.sim.loop import SimClock
@@ -87,6 +89,45 @@ async def remember(events: list[Event], sizes: list[int], policy: Policy) -> Mem
     for _, commit in live(kind, split(pending, sizes)):
         await journal.commit(msgspec.structs.replace(commit, lease_epoch=epoch))
     return store
+
+
+def seen(glance: Glance) -> tuple[bytes, int, str, int]:
+    """Return what is compared of an actor that was looked at."""
+    assert glance.last is not None
+    body = LAMP.encode_state(glance.folded.state)
+    return (
+        body,
+        glance.now_ms,
+        hash_policy(KIND.definition.encode_policy(glance.kind.policy)),
+        (glance.last.number),
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(events=st.one_of(LIVES, ENDED), sizes=SIZES)
+def test_an_actor_is_shown_as_it_was_after_each_of_its_ticks(
+    events: list[Event], sizes: list[int]
+) -> None:
+    async def scenario(_clock: SimClock) -> None:
+        store = await remember(events, sizes, Policy())
+        reader = MemoryReader(store)
+        records = [decode_record(body) for body in await reader.ticks(HALL)]
+        folded = begin(LAMP, HALL)
+        log = await reader.log(HALL)
+        for record in records:
+            rows_of_tick = [row for row in log if record.basis < row.seq <= record.seq]
+            state, faults = fold_rows(LAMP, folded.state, rows_of_tick)
+            assert faults == []
+            folded = msgspec.structs.replace(folded, state=state)
+            asked = Look(actor="lamp/hall", now_ms=0, view=f"{__name__}:seen", tick=record.number)
+            assert await look_at(reader, KINDS, asked) == (
+                LAMP.encode_state(state), record.now_ms, record.policy, record.number,
+            )  # fmt: skip
+        beyond = Look(actor="lamp/hall", now_ms=0, view=f"{__name__}:seen", tick=10_000)
+        with pytest.raises(UnknownActorError, match="is not kept"):
+            await look_at(reader, KINDS, beyond)
+
+    play(scenario)
 
 
 @settings(deadline=None)

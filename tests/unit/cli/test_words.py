@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from holdfast.cli import instance
+from holdfast.cli import history
 from holdfast.cli.arguments import read_secrets
 from holdfast.cli.connection import Connection
 from holdfast.cli.naming import pick, resolve
@@ -111,7 +111,7 @@ def test_secrets_come_from_anywhere_but_the_command_line(
 
 def test_following_a_log_tells_each_line_once() -> None:
     a, b, c, d = (LogLine(text=text) for text in "abcd")
-    fresh = instance.fresh_lines
+    fresh = history.fresh_lines
     assert fresh([], [a, b]) == [a, b]
     assert fresh([a, b], [a, b]) == []
     assert fresh([a, b], [b, c, d]) == [c, d]

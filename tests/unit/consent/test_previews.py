@@ -6,11 +6,21 @@ from typing import Any
 
 import pytest
 
-from holdfast.consent import apply, events, presenters
+from holdfast.actors.definition import EffectCall
+from holdfast.consent import apply, events, ports, presenters
 from holdfast.consent.limits import UNSIGNED_MAX
 from holdfast.consent.state import STATE_VERSION, decode_state, encode_state
+from holdfast.kernel.outcome import Ok
 from holdfast.plane.consent_key import verify
-from holdfast.wire.consent import CLASSES, PREVIEW_MS, Preview, Receipt, node_of_instance
+from holdfast.wire.consent import (
+    CLASSES,
+    PREVIEW_MS,
+    Preview,
+    Receipt,
+    decode_document,
+    from_base64url,
+    node_of_instance,
+)
 from tests.unit.consent.rig import AGENT, NODE, OWNER, Driver, grant, registered, revoke
 
 PAGE = "B" * 87
@@ -24,6 +34,14 @@ def ready(**changes: Any) -> Driver:
     driver = Driver()
     driver.ok(registered(**changes))
     return driver
+
+
+def number_of(call: EffectCall) -> int:
+    """Return the number of the document that a call has signed."""
+    assert isinstance(call.body, ports.SignCall)
+    document = decode_document(from_base64url(call.body.payload))
+    assert isinstance(document, Preview | Receipt)
+    return document.number
 
 
 def test_a_preview_is_signed_for_one_page_and_ends_after_its_minute() -> None:
@@ -55,6 +73,21 @@ def test_one_is_asked_for_at_a_time() -> None:
     driver.wait(PREVIEW_MS)
     driver.ok(ask())
     assert driver.standing().preview_number == 4
+
+
+def test_one_that_is_signed_late_takes_the_place_of_no_later_one() -> None:
+    driver = ready()
+    assert driver.send(ask()).outcome == "applied"
+    driver.wait(PREVIEW_MS)
+    assert driver.send(ask()).outcome == "applied"
+    waiting = {number_of(call): call for call in driver.calls}
+    for number in (1, 3, 4, 2):
+        call = waiting[number]
+        assert isinstance(call.body, ports.SignCall)
+        driver.settle(call, Ok(driver.key.sign(from_base64url(call.body.payload))))
+    assert driver.standing().preview_number == 4
+    kept = [one.act for one in driver.receipts() if isinstance(one, Receipt)]
+    assert kept == ["previewed", "previewed"], "each was asked for"
 
 
 def test_it_is_not_in_force_before_it_is_signed_and_a_decision_ends_it() -> None:

@@ -46,6 +46,7 @@ class Rig:
         )
         self.orders: list[EnrolOrder] = []
         self.trouble: ControllerError | None = None
+        self.fix = ""  # of the last refusal
 
         async def exists(name: str) -> bool:
             return name in {"local", "other"}
@@ -84,6 +85,7 @@ class Rig:
     async def refused(self, *args: Any, **named: Any) -> tuple[int, str]:
         with pytest.raises(Refusal) as caught:
             await self.call(*args, **named)
+        self.fix = caught.value.problem.fix
         return caught.value.status, caught.value.problem.code
 
 
@@ -128,6 +130,7 @@ async def test_the_key_in_an_agents_home_gives_and_learns_nothing() -> None:
     body = ObserverCopy(node_id="i-1", browser=mine.id, key_id=KEY_ID, sealed=COPY)
     want = (403, AGENT_CANNOT)
     assert await rig.refused("observer.copy", agent, body=body) == want
+    assert rig.fix.endswith(f"holdfast consent enroll {node.id} FINGERPRINT")
     asked = {"node_id": "i-1", "browser": mine.id}
     assert await rig.refused("observer.browser", agent, **asked) == want
     assert await rig.store.sealed_keys(node.id, "local") == []

@@ -12,13 +12,13 @@ from holdfast.content.gate import Admitted
 from holdfast.content.node_budgets import NodeBudgets
 from holdfast.content.records import ABOUT, DAY, Node, Row, Usage
 from holdfast.content.spend_watch import DueNodes, SpendWatch
-from holdfast.content.usage import day_of
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.metrics import NoMeter
 from holdfast.letters.spend import Spending
 from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.wire.budget import Budget
+from holdfast.wire.times import day_of
 from tests.support.logs import Lines
 from tests.support.toys.consents import ToyConsents
 

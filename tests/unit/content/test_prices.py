@@ -114,6 +114,8 @@ def test_a_flat_rate_is_of_an_account_or_a_node_from_its_day_on() -> None:
         ("version = 1", "version: want one line"),
         ('reported_currency = "usd"', "reported_currency: want a currency"),
         ("x = [", "not valid TOML"),
+        ("x = 1e99999999999999999999", "not valid TOML: a number has too many digits"),
+        (f"x = {'9' * 5_000}", "not valid TOML: a number has too many digits"),
         ("[[price]]\nmodel = 1", "price 1: model: want one line"),
         ('[[price]]\nmodel = ""\nfrom = 2026-01-01', "price 1: model: want the name"),
         ('[[price]]\nmodel = "a*b"\nfrom = 2026-01-01', "price 1: model: want the name"),

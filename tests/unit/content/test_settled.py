@@ -14,10 +14,10 @@ from holdfast.content.gate import Admitted
 from holdfast.content.ports import UsageQuery
 from holdfast.content.records import ABOUT, DAY, Node, Row, Usage, UsageSum
 from holdfast.content.settled import SettledUsage
-from holdfast.content.usage import day_of
 from holdfast.kernel.clock import DAY_MS
 from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
+from holdfast.wire.times import day_of
 from tests.support.toys.consents import ToyConsents
 
 NOW = 1_796_000_000_000

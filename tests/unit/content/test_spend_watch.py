@@ -16,16 +16,15 @@ from holdfast.content.gate import Admitted
 from holdfast.content.ports import UsageQuery
 from holdfast.content.records import ABOUT, DAY, Node, Row, Usage, UsageSum
 from holdfast.content.spend_watch import DueNodes, SpendWatch, crossed, dedupe_of
-from holdfast.content.usage import day_of
 from holdfast.instances.budgets import _crossings
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, ManualClock
 from holdfast.letters.budgets import budget_view
-from holdfast.letters.spend import BudgetFacts, Crossing, Meter, SpendCrossed, Spending
+from holdfast.letters.spend import BudgetFacts, Meter, SpendCrossed, Spending, fields_of
 from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.wire.api.budgets import BudgetView
 from holdfast.wire.budget import Budget, level_of, period_of
-from holdfast.wire.times import time_text
+from holdfast.wire.times import day_of, time_text
 from tests.support.logs import Lines
 from tests.support.patience import until
 from tests.support.toys.consents import ToyConsents
@@ -84,7 +83,7 @@ class Measured:
         found = self.budget
         for letter in self.letters if found is not None else ():
             assert found is not None
-            meter = Meter(**{n: getattr(letter, n) for n in Crossing.__struct_fields__})
+            meter = Meter(**fields_of(letter))
             key = letter.period, letter.measure
             others = tuple(m for m in found.meters if (m.period, m.measure) != key)
             found = replace(found, meters=(*others, meter), turn=found.turn + 1)
@@ -188,27 +187,34 @@ async def test_a_budget_that_is_set_at_midnight_says_the_day_that_was_measured()
     rig.clock.advance(DAY_MS)
     day = Budget(day_micro=10 * MICRO)
     assert [(one.level, one.starts_ms) for one in _crossings(day, spending)] == [(100, begins)]
-    shown = budget_view(day, (), spending, rig.clock.now_ms()).limits[0]
+    shown = budget_view(NODE.id, day, (), spending, rig.clock.now_ms()).limits[0]
     assert (shown.spent, shown.until) == (12 * MICRO, time_text(ends))
 
 
-async def test_a_budget_is_blind_where_the_observer_is_refused() -> None:
+async def test_a_budget_is_blind_where_another_program_sends() -> None:
     rig = Measured()
     node = Node(no=2, id=NODE.id, account="local", name="n", key="k")
     daemon, ours = "clawmetry", "holdfast-observer"
 
-    async def shown() -> BudgetView:
+    async def shown(budget: Budget = BUDGET) -> BudgetView:
         spending = await rig.costing.spending(node, NOW)
-        return budget_view(BUDGET, (), spending, NOW)
+        return budget_view(NODE.id, budget, (), spending, NOW)
 
+    assert (await shown()).counters  # nobody has sent yet
     node.senders.hear(daemon, "k", "0.12", NOW)
-    assert (await shown()).counters
-    assert node.senders.hear(ours, "k", "0.1.0", NOW).is_second
-    found = await shown()
-    assert (found.counters, found.limits[0].spent) == (False, None)
-    assert found.note.startswith("Another program sends for its node")
+    for beside in (False, True):
+        if beside:
+            assert node.senders.hear(ours, "k", "0.1.0", NOW).is_second
+        found = await shown()
+        assert (found.counters, found.limits[0].spent) == (False, None)
+        assert found.note.startswith("Another program sends for its node")
+        assert f"holdfast nodes sender {NODE.id} " in found.note
+        assert "the cap holds nothing" in found.note
+    assert "the cap" not in (await shown(replace(BUDGET, cap=False))).note
     rig.consents.revoke(NODE.id)
-    assert (await shown()).note.startswith("Its owner lets no counters out")
+    found = await shown()
+    assert found.note.startswith("Its owner lets no counters out")
+    assert found.note.endswith(f"holdfast consent grant {NODE.id} counters")
     rig.consents.grant(NODE.id, ("counters",))
     node.senders.choose(f"{ours}:k", by="owner", now_ms=NOW)
     found = await shown()

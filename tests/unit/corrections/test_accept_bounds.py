@@ -114,7 +114,11 @@ def test_a_correction_has_content_and_not_too_much(draft: str, final: str, code:
         ({"severity": None}, "severity", "unknown"),
         ({"severity": "MINOR"}, "severity", "minor"),
         ({"summary": None}, "summary", ""),
-        ({"summary": "s" * (limits.SUMMARY_MAX + 1)}, "summary", "s" * limits.SUMMARY_MAX),
+        (
+            {"summary": "s" * (limits.SUMMARY_MAX + 1)},
+            "summary",
+            "s" * (limits.SUMMARY_MAX - 1) + "…",
+        ),
         ({"context": None}, "context", ""),
         ({"context": "before"}, "context", "before"),
         ({"context": {"a": 1}}, "context", '{"a":1}'),

@@ -12,7 +12,7 @@ from holdfast.corrections.gradata import Rows, empty, read_events, read_old_corr
 from holdfast.corrections.identity import identity
 from holdfast.corrections.limits import GRADATA_CUT
 from holdfast.corrections.records import Correction
-from holdfast.wire.api.ingest import IngestRequest
+from holdfast.wire.api.ingest import CorrectRequest, IngestRequest
 from tests.support.toys.brains import NOW, correction, read
 
 STAMP = "2026-05-28T10:00:00.123456+00:00"
@@ -78,7 +78,7 @@ def test_the_watermark_is_the_largest_time_as_it_was_sent() -> None:
     later = STAMP.replace("10:00", "10:01")
     rows = events(happened(created_at=later), happened(event_id="x"), "nonsense", 7)
     assert rows.watermark == later
-    assert rows.unread == 2
+    assert len(rows.refused) == 2
     assert rows.corrections[0].at_ms == 1779962460123
 
 
@@ -111,7 +111,7 @@ def test_the_older_client_sends_previews() -> None:
     assert [(c.draft, c.final, c.severity, c.summary) for c in rows.corrections] == [
         ("a", "b", "rewrite", "d")
     ]
-    assert rows.unread == 1
+    assert [one.code for one in rows.refused] == ["no_content"]
 
 
 def test_a_clock_in_the_future_and_half_a_time_are_now() -> None:
@@ -119,3 +119,35 @@ def test_a_clock_in_the_future_and_half_a_time_are_now() -> None:
     assert gradata.time_ms("yesterday", NOW) == NOW
     assert gradata.time_ms("2026-05-28T10:00:00", NOW) == 1779962400000
     assert gradata.time_ms(1779962400, NOW) == 1779962400000
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e999"])
+def test_an_event_that_cannot_be_read_is_refused_by_its_id_and_the_cursor_passes_it(
+    number: bytes,
+) -> None:
+    raw = (
+        b'{"event_id":"01J9","type":"X","created_at":"' + STAMP.encode() + b'","data":{"n":'
+        + number + b"}}"
+    )  # fmt: skip
+    rows = empty()
+    read_events([msgspec.Raw(raw), msgspec.Raw(msgspec.json.encode({"type": "OUTPUT"}))], NOW, rows)
+    assert [(one.event_id, one.code) for one in rows.refused] == [("01J9", "bad_row")]
+    assert rows.watermark == STAMP
+    assert [one.type for one in rows.events] == ["OUTPUT"]
+
+
+def test_a_single_correction_that_cannot_be_read_is_refused_and_an_empty_one_is_not() -> None:
+    def refused(correction: bytes) -> object:
+        body = b'{"event_id":"c:1","correction":' + correction + b"}"
+        return gradata.refused_single(msgspec.json.decode(body, type=IngestRequest))
+
+    assert getattr(refused(b'{"draft":"a","final":"b","n":1e400}'), "event_id", None) == "c:1"
+    assert refused(b"[]") is not None
+    assert refused(b"{}") is refused(b"null") is None
+
+
+def test_a_context_that_cannot_be_read_is_kept_as_it_came() -> None:
+    body = b'{"draft":"a","final":"b","context":{"n":1e400}}'
+    found = gradata.read_connected(msgspec.json.decode(body, type=CorrectRequest), NOW)
+    assert found is not None
+    assert "1e400" in found.context

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.corrections.limits import WINDOW_MS
+from holdfast.corrections.limits import CORRECTIONS_PER_MINUTE, WINDOW_MS
 from holdfast.corrections.window import WINDOWS_SWEPT, Window, Windows
+from holdfast.outbox.limits import RATE_ROWS
 
 MOST = 10
 
@@ -27,6 +28,12 @@ def test_no_minute_ever_has_more_and_a_told_wait_is_enough(
         taken.append((now_ms, rows))
     for at, _ in taken:
         assert sum(n for other, n in taken if at - WINDOW_MS < other <= at) <= MOST
+
+
+def test_a_burst_of_2000_corrections_and_its_lessons_leaves_and_is_taken_within_a_minute() -> None:
+    window = Window(CORRECTIONS_PER_MINUTE)
+    assert [window.take(200, 1_000 * second) for second in range(10)] == [0] * 10
+    assert 2 * 2_000 <= RATE_ROWS <= CORRECTIONS_PER_MINUTE
 
 
 def test_what_is_refused_counts_for_nothing() -> None:

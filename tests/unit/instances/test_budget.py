@@ -6,23 +6,26 @@ import random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.actors.ports import Pending
 from holdfast.actors.rehearse import dry_run
+from holdfast.instances import actions as act
 from holdfast.instances import events, ports
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.policy import Policy
 from holdfast.instances.presenters import explain
+from holdfast.instances.reconcile import decide
 from holdfast.instances.spend import PAUSED
 from holdfast.instances.views import BUDGET_VIEW, decode_budget, instance_view, machine_facts
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from holdfast.kernel.ids import EventId
-from holdfast.kernel.outcome import Ok
+from holdfast.kernel.outcome import Conflict, Ok
 from holdfast.letters.spend import Crossing, ends_ms
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.wire.budget import Budget, Measure, Period, level_of, limits_of, period_of
 from holdfast.wire.consent import node_of_instance
-from tests.unit.instances.driver import UUID, Driver, seen
+from tests.unit.instances.driver import UUID, Driver, created, seen
 
 MICRO = 1_000_000
 TEN = Budget(day_micro=10 * MICRO)
@@ -278,8 +281,38 @@ def test_a_pause_overtakes_a_start() -> None:
     driver.send(events.StartRequested())
     driver.spent(10)
     assert (driver.state.aim, driver.status) == ("stop", "starting")
+    before = replace(driver.state, aim="start")
+    found = decide(before, driver.policy, driver.clock.now_ms())
+    assert isinstance(found, act.BeginStop)
+    assert found.reason == "its cap pauses it while starting"
     driver.stop_by_cloud()
     assert driver.shown == ("paused", "running", True)
+
+
+def test_a_pause_that_ends_while_it_is_being_stopped_is_no_order_to_start() -> None:
+    driver = running()
+    driver.spent(10)
+    driver.send(events.GoOnRequested())
+    assert driver.state.aim == "start"
+    before = replace(driver.state, aim="stop")
+    found = decide(before, driver.policy, driver.clock.now_ms())
+    assert isinstance(found, act.BeginStart)
+    assert found.reason == "it is to run again, and was being stopped"
+
+
+def test_what_a_person_must_put_right_is_said_before_a_pause() -> None:
+    driver = Spender()
+    driver.send(created())
+    driver.budget(CAPPED)
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.answer(ports.CreateCall, Conflict("collision", "m5 is not ours", "m5"))
+    driver.spent(10)
+    assert driver.shown == ("paused", "running", True)
+    stranger = "a stranger's machine holds its name"
+    assert instance_view(driver.state).attention.startswith(stranger)
+    found = explain(driver.state, driver.policy, driver.clock.now_ms())
+    assert found.summary.startswith(f"Needs a person: {stranger}")
+    assert found.fix.startswith(stranger)
 
 
 def test_a_budget_that_is_set_when_it_is_used_up_pauses_at_once() -> None:
@@ -331,10 +364,12 @@ def test_it_is_explained_as_what_it_is() -> None:
     driver = running()
     driver.spent(10)
     found = explain(driver.state, driver.policy, driver.clock.now_ms())
-    assert found.summary.startswith("It is being stopped, paused by its cap: its budget of $10.00")
+    assert found.summary.startswith(
+        "Stopping: it is being stopped, paused by its cap: its budget of $10.00"
+    )
     driver.stop_by_cloud()
     found = explain(driver.state, driver.policy, driver.clock.now_ms())
-    assert found.summary.startswith("It is not running, paused by its cap: its budget of $10.00")
+    assert found.summary.startswith("Paused: paused by its cap: its budget of $10.00")
     assert found.status == "paused"
     assert "holdfast budget go-on alpha" in found.fix
     assert [one.code for one in found.facts][:3] == [

@@ -96,7 +96,6 @@ def test_layers_of_the_environment() -> None:
     platform = Platform(
         checkin_url="http://p/api/controller/checkin",
         defaults={"TZ": "UTC", "LANG": "C"},
-        fixed={"HOLDFAST_OPENCLAW_HOME": "/o"},
     )
     made = compose(
         launch,
@@ -111,7 +110,6 @@ def test_layers_of_the_environment() -> None:
     assert made.plain["LANG"] == "C"
     assert made.plain["HOLDFAST_AGENT"] == "demo"
     assert made.plain["HOLDFAST_MACHINE_EPOCH"] == "4"
-    assert made.plain["HOLDFAST_OPENCLAW_HOME"] == "/o"
     assert "B" not in made.plain
     assert made.sensitive == {
         "B": "opened",
@@ -212,3 +210,22 @@ def test_the_instance_row_shows_desired_and_status_apart() -> None:
     view = decode_instance(body)
     assert (view.desired, view.status, view.agent_ready) == ("stopped", "running", False)
     assert view.restarts == 2
+
+
+def test_the_version_that_an_instance_keeps_is_where_the_machine_looks() -> None:
+    platform = Platform(
+        checkin_url="http://p/x",
+        installed=lambda agent, version: f"/agents/{agent}-{version}" if agent != "demo" else "",
+    )
+    tokens = {"api_key": "k", "gateway_token": "g", "proxy_token": "p", "agent_token": "a"}
+
+    def home(agent: str) -> str | None:
+        launch = ports.Launch(
+            instance_id="i", sandbox_id="s", account="a", epoch=1, agent=agent,
+            agent_version="2026.9.6-node-24",
+        )  # fmt: skip
+        plain = compose(launch, platform, secrets={}, **tokens).plain
+        return plain.get(f"HOLDFAST_{agent.upper()}_HOME")
+
+    assert home("openclaw") == "/agents/openclaw-2026.9.6-node-24"
+    assert home("demo") is None

@@ -18,8 +18,10 @@ from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
 from holdfast.instances.handlers import Deps, handlers
 from holdfast.instances.index import FleetIndex
+from holdfast.instances.placement import Offer, Placement
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import LogChunk
+from holdfast.instances.views import DETAIL_VIEW, read_detail
 from holdfast.kernel.secret import Secret
 from holdfast.letters.machine import LastContact
 from holdfast.plane.wiring.consent import node_kind
@@ -42,6 +44,7 @@ from holdfast.wire.controller.checkin import MachineStatus
 from holdfast.world.clouds.simulated import SimulatedCloud
 from tests.support.logs import Lines
 from tests.support.patience import patience
+from tests.support.runnable import Runnable
 from tests.unit.actors.rig import Figures
 from tests.unit.instances.test_clouds import RING
 
@@ -130,10 +133,16 @@ class Plane:
                 chance=Dice(1),
                 clock=clock,
                 policy=policy,
-                provider="sim",
-                region="ams",
+                placement=Placement(
+                    cloud="sim",
+                    region="ams",
+                    offers={
+                        "sim": Offer(sizes=True),
+                        "host": Offer(sizes=False, regions=("local",)),
+                    },
+                ),
                 account="local",
-                agents=lambda: frozenset({"demo", "openclaw"}),
+                agents=Runnable({"demo": (), "openclaw": ("2026.8.1-node-24", "2026.9.6-node-24")}),
             )
         )
 
@@ -231,6 +240,7 @@ def test_what_is_not_visible_is_not_there() -> None:
             ("instance.destroy", InstanceDestroy(confirm="alpha")),
             ("instance.timeline", None),
             ("instance.explain", None),
+            ("instance.upgrade-preview", None),
             ("instance.logs", None),
         ):
             assert await plane.refused(name, body, by=STRANGER, one=one) == (
@@ -285,6 +295,63 @@ def test_a_repeated_key_makes_one_instance() -> None:
     story(main)
 
 
+def test_a_preview_of_another_version_changes_nothing() -> None:
+    async def main(plane: Plane) -> None:
+        older = InstanceCreate(name="b", agent="openclaw", version="2026.8.1")
+        made = await plane.do("instance.create", older)
+        told = await plane.do("instance.upgrade-preview", one=made.id)
+        assert (told.outcome, told.after) == ("changes", "2026.9.6-node-24")
+        assert told.versions == ("2026.9.6-node-24",)
+        same = await plane.do("instance.upgrade-preview", one=made.id, version="2026.8.1")
+        assert same.outcome == "nothing"
+        missing = await plane.refused("instance.upgrade-preview", one=made.id, version="1.0")
+        assert missing[0] == 400
+        demo = await plane.create()
+        told = await plane.do("instance.upgrade-preview", one=demo)
+        assert told.outcome == "refused"
+
+    story(main)
+
+
+def test_an_instance_keeps_the_version_that_it_was_given() -> None:
+    async def main(plane: Plane) -> None:
+        async def kept(instance: str) -> str:
+            row = await MemoryReader(plane.store).view(DETAIL_VIEW, instance)
+            assert row is not None
+            return read_detail(row[0]).agent_version
+
+        made = await plane.do("instance.create", InstanceCreate(name="a", agent="openclaw"))
+        assert await kept(made.id) == "2026.9.6-node-24"
+        older = InstanceCreate(name="b", agent="openclaw", version="2026.8.1")
+        other = await plane.do("instance.create", older)
+        assert await kept(other.id) == "2026.8.1-node-24"
+        await plane.do("instance.patch", InstancePatch(version="2026.9.6"), one=other.id)
+        assert await kept(other.id) == "2026.9.6-node-24"
+        await plane.do("instance.patch", InstancePatch(env={"A": "1"}), one=other.id)
+        assert await kept(other.id) == "2026.9.6-node-24"
+        detail = await plane.do("instance.get", one=other.id)
+        assert ("version", "2026.9.6-node-24") in {(d.name, d.value) for d in detail.details}
+        plain = await plane.do("instance.create", InstanceCreate(name="c"))
+        assert await kept(plain.id) == ""
+
+    story(main)
+
+
+@pytest.mark.parametrize("agent", ["demo", "openclaw"])
+def test_a_version_that_is_not_installed_is_refused(agent: str) -> None:
+    async def main(plane: Plane) -> None:
+        body = InstanceCreate(name="a", agent=agent, version="1.2.3")
+        assert await plane.refused("instance.create", body) == (400, "unknown_version")
+        made = await plane.do("instance.create", InstanceCreate(name="a", agent=agent))
+        change = InstancePatch(version="1.2.3")
+        assert await plane.refused("instance.patch", change, one=made.id) == (
+            400,
+            "unknown_version",
+        )
+
+    story(main)
+
+
 def test_creation_refuses_strange_agents_accounts_and_names() -> None:
     async def main(plane: Plane) -> None:
         body = InstanceCreate(name="a", agent="nobody")
@@ -295,6 +362,58 @@ def test_creation_refuses_strange_agents_accounts_and_names() -> None:
         assert await plane.refused("instance.create", body) == (409, "reserved_name")
         made = await plane.do("instance.create", InstanceCreate(name="a"), by=OPERATOR)
         assert made.account == "local"
+
+    story(main)
+
+
+async def details(plane: Plane, instance: str) -> dict[str, str]:
+    found = await plane.do("instance.get", one=instance)
+    return {one.name: one.value for one in found.details}
+
+
+def test_an_instance_says_where_it_runs_and_how_large_it_is() -> None:
+    async def main(plane: Plane) -> None:
+        body = InstanceCreate(name="a", region="fra", cpus=2, memory_mb=4_096)
+        made = await plane.do("instance.create", body)
+        await plane.until(made.id, "running")
+        (machine,) = plane.cloud.world.rows()
+        assert (machine.spec.region, machine.spec.size.cpus) == ("fra", 2)
+        assert machine.spec.size.memory_mb == 4_096
+        await plane.do("instance.patch", InstancePatch(memory_mb=8_192), one=made.id)
+        shown = {
+            one.name: one.value for one in (await plane.do("instance.get", one=made.id)).details
+        }
+        assert shown["size"] == "2 CPUs, 8,192 MiB of memory"
+        assert shown["configuration"] == "changed since its launch; restart to apply"
+        await plane.do("instance.restart", InstanceOrder(), one=made.id)
+        await plane.until(made.id, "running")
+        (machine,) = plane.cloud.world.rows()
+        assert (machine.spec.size.cpus, machine.spec.size.memory_mb) == (2, 8_192)
+
+    story(main)
+
+
+def test_what_a_cloud_cannot_give_is_refused_by_the_field() -> None:
+    async def main(plane: Plane) -> None:
+        asked = (
+            (InstanceCreate(name="a", cloud="moon"), "unknown_cloud"),
+            (InstanceCreate(name="a", cloud="host", region="fra"), "unknown_region"),
+            (InstanceCreate(name="a", cloud="host", cpus=2), "size_not_enforced"),
+            (InstanceCreate(name="a", cloud="host", memory_mb=2_048), "size_not_enforced"),
+        )
+        for body, code in asked:
+            assert await plane.refused("instance.create", body) == (400, code)
+        body = InstanceCreate(name="b", cloud="host", region="local", desired="stopped")
+        made = await plane.do("instance.create", body)
+        change = InstancePatch(cpus=4)
+        assert await plane.refused("instance.patch", change, one=made.id) == (
+            400,
+            "size_not_enforced",
+        )
+        shown = {
+            one.name: one.value for one in (await plane.do("instance.get", one=made.id)).details
+        }
+        assert shown == {"provider": "host"}
 
     story(main)
 
@@ -361,11 +480,12 @@ def test_an_explanation_comes_from_the_rules() -> None:
         one = await plane.create()
         await plane.until(one, "running")
         told = await plane.do("instance.explain", one=one)
-        assert (told.summary, told.waiting_for) == ("It is running.", "")
+        assert told.summary == "Starting: its machine runs and has not reported yet."
+        assert (told.health.code, told.waiting_for) == ("starting", "")
         await plane.do("instance.stop", InstanceOrder(), one=one)
         await plane.until(one, "stopped")
         told = await plane.do("instance.explain", one=one)
-        assert "stopped because" in told.summary
+        assert told.summary == "Stopped: it is stopped, as was asked for."
 
     story(main)
 

@@ -51,6 +51,7 @@ def some_rows(many: int, chance: random.Random) -> dict[str, Row]:
             restarts=chance.randrange(3),
             contact_ms=chance.randrange(5),
             load=chance.choice((-1, 0, 500, 1_500)),
+            health=chance.choice((2, 6, 18)),
         )
         for number in range(many)
     }
@@ -60,6 +61,7 @@ def passes(row: Row, query: Query) -> bool:
     return (
         query.account in {None, row.account}
         and (not query.statuses or row.status in query.statuses)
+        and (not query.healths or row.health in query.healths)
         and query.agent in {"", row.agent}
         and query.attention in {None, row.attention}
         and (query.text.lower() in row.name or query.text.lower() in row.id)
@@ -100,6 +102,7 @@ async def test_lists_are_those_of_filtering_and_sorting_everything(store: Sqlite
                 text=chance.choice(("", "NAME-1", "id-00", "none")),
                 sort=sort,
                 descending=descending,
+                healths=chance.choice(((), (2, 6))),
             )
             assert await all_pages(store, query) == in_order(rows, query), query
     for sort in get_args(Sort):
@@ -120,9 +123,10 @@ async def test_counts_follow_every_change(store: SqliteFleet) -> None:
             page = await store.page(Query(account=account, limit=500))
             of_account = [row for row in rows.values() if account in {None, row.account}]
             assert page.counts == Counter(row.status for row in of_account)
+            assert page.healths == Counter(row.health for row in of_account)
             assert page.total == len(of_account) == len(page.ids)
     await store.clear()
-    assert await store.page(Query(account=None, limit=1)) == ((), None, 0, {})
+    assert await store.page(Query(account=None, limit=1)) == ((), None, 0, {}, {})
 
 
 async def test_a_check_in_moves_a_row_and_counts_restarts_upwards(store: SqliteFleet) -> None:

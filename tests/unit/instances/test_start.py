@@ -368,3 +368,28 @@ def test_a_stopping_machine_is_launched_once_it_stopped() -> None:
     assert call.body.state == "stopped"
     driver.reply(call, Ok(seen("stopped")))
     driver.take_call(ports.UpdateCall)
+
+
+def test_a_report_that_is_sooner_than_the_clouds_answer_counts() -> None:
+    """A machine reports what does not change once only."""
+    driver = Driver()
+    driver.send(created())
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.answer(ports.CreateCall, Ok(ports.Made(seen("created"))))
+    driver.send(events.MachineReported(machine_id="m1", boot_id="b1", agent_state="starting"))
+    driver.answer(ports.WaitCall, Ok(seen("started")))
+    assert (driver.status, driver.state.contact.heard) == ("running", "heard")
+
+
+def test_a_report_of_the_machine_before_its_restart_does_not_count() -> None:
+    driver = Driver()
+    driver.send(created())
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.answer(ports.CreateCall, Ok(ports.Made(seen("created"))))
+    driver.answer(ports.WaitCall, Ok(seen("started")))
+    driver.send(events.MachineReported(machine_id="m1", boot_id="b1", agent_ready=True))
+    driver.send(events.RestartRequested())
+    assert driver.status == "restarting"
+    driver.send(events.MachineReported(machine_id="m1", boot_id="b1", agent_ready=False))
+    driver.answer(ports.UpdateCall, Ok(seen("started", incarnation="i2")))
+    assert (driver.status, driver.state.contact.heard) == ("running", "unknown")

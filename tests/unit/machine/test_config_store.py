@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,6 +23,9 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
 
 FIRST = b'{"first": true}\n'
+
+NO_UPGRADE = cast("Any", SimpleNamespace(trial=""))
+"""No version is on trial."""
 
 
 def fault(config: Config) -> str:
@@ -329,7 +333,7 @@ async def test_a_change_that_somebody_made_before_the_roll_back_is_left(
     write(store, {"good": 1})
     assert await store.mark_healthy(await store.observe())
     bad = await store.patch({"bad": True})
-    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None))
+    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None), NO_UPGRADE)
     fixing = asyncio.create_task(store.replace({"fixed": 1}))
     await asyncio.sleep(0)
     rolling = asyncio.create_task(repairs.repair("roll_back", "exit code 1", trial=bad.etag))
@@ -354,7 +358,7 @@ async def test_a_rung_outside_a_trial_leaves_a_fix_that_was_never_started(
     write(store, {"good": 1})
     assert await store.mark_healthy(await store.observe())
     failing = write(store, {"good": 1, "wrong": True})
-    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None))
+    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None), NO_UPGRADE)
     await repairs.started()
     fix = await store.replace({"fixed": 1})
     found = await repairs.repair("last_healthy_config", "exit code 1", trial="")
@@ -374,7 +378,7 @@ async def test_what_the_agent_wrote_since_its_start_does_not_keep_the_rung_from_
     write(store, {"good": 1})
     assert await store.mark_healthy(await store.observe())
     write(store, {"wrong": 1})
-    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None))
+    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None), NO_UPGRADE)
     await repairs.started()
     write(store, {"wrong": 1, "meta": {}})
     assert (await repairs.repair("last_healthy_config", "exit code 1", trial="")).done

@@ -29,6 +29,8 @@ class Ends:
         self.on_exit: Callable[[int | None, str | None], None] | None = None
         self.runs = asyncio.Event()
 
+    is_changing = False
+
     def spawn(self, on_exit: Any, on_work_ended: Any) -> Any:
         del on_work_ended
         self.on_exit = on_exit

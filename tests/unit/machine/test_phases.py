@@ -178,9 +178,9 @@ async def test_the_end_takes_a_running_phase_along(log: Log) -> None:
 
 def test_the_table_is_the_contracts_order() -> None:
     assert [phase.name for phase in PHASES] == [
-        "decrypting", "directories", "runtime-config", "onboard", "device-pairing", "doctor",
-        "gateway-start",
+        "decrypting", "directories", "runtime-config", "upgrade", "onboard", "device-pairing",
+        "doctor", "gateway-start",
     ]  # fmt: skip
-    assert all(phase.deadline_s <= 180 for phase in PHASES)
+    assert all(p.deadline_s <= 180 for p in PHASES if p.name != "upgrade"), "a copy may be large"
     assert [p.name for p in PHASES if p.critical] == ["decrypting", "directories", "runtime-config"]
     assert PHASES[0].again_s is None, "the key is forgotten, so it would only fail again"

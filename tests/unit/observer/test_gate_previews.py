@@ -61,7 +61,7 @@ def test_a_signed_preview_lets_samples_out_once_and_opens_nothing(stage: Stage) 
     assert not stage.gate.may_preview(2)
     assert stage.gate.open_classes() == frozenset()
     assert stage.hear(preview()) == 1, "it stands in answers until its minute is over"
-    stage.gate.end_preview()
+    stage.gate.end_preview(1)
     assert stage.hear(preview()) == 0
     assert stage.refused() == []
     stage.restart()
@@ -94,7 +94,7 @@ def test_what_is_no_preview_of_this_node_and_minute_is_refused(
     stage: Stage, signed: SignedDocument, why: str
 ) -> None:
     assert stage.hear(preview(4)) == 4
-    stage.gate.end_preview()
+    stage.gate.end_preview(4)
     assert stage.hear(signed) == 0
     assert stage.hear(signed) == 0
     (told,) = stage.refused()
@@ -174,3 +174,12 @@ def test_heartbeats_say_the_number_of_a_preview_too(stage: Stage) -> None:
     stage.gate.heard(200, answer(SIGNER.grant(6, ["logs"]), sync_allowed=True))
     assert stage.hear(preview(4)) == 0
     assert "has number 4, and 6 was seen" in stage.refused()[-1]
+
+
+def test_the_end_of_a_preview_ends_no_later_one(stage: Stage) -> None:
+    assert stage.hear(preview(2)) == 2
+    assert stage.hear(preview(4)) == 4
+    stage.gate.end_preview(2)
+    assert stage.gate.may_preview(4), "the samples of the earlier one were on their way meanwhile"
+    stage.gate.end_preview(4)
+    assert not stage.gate.may_preview(4)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.machine.observer import cursors, limits
-from holdfast.machine.observer.cursors import CursorReader
+from holdfast.machine.observer.cursors import CursorReader, Place
 from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.lines import LineFile
 from holdfast.machine.observer.readers.openclaw import transcript_fields
@@ -178,8 +178,8 @@ def test_what_was_withdrawn_from_the_queue_is_read_again(reader: Reader) -> None
     assert part is not None
     reader.outbox.write(lambda current: cursors.save(current, part.cursor))
     assert reader.read("l.jsonl") == []
-    stream = part.cursor.stream
-    reader.outbox.write(lambda now: cursors.rewind(now, "transcripts", stream, part.start))
+    place = Place(part.cursor.stream, part.start)
+    reader.outbox.write(lambda now: cursors.rewind(now, "transcripts", [place]))
     assert reader.read("l.jsonl") == ["b"]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.kernel.clock import ManualClock, SystemClock
 from holdfast.machine.observer import cursors, limits
-from holdfast.machine.observer.cursors import CursorReader
+from holdfast.machine.observer.cursors import CursorReader, Place
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
 from holdfast.machine.observer.readers.openclaw_sqlite import (
@@ -21,7 +21,7 @@ from holdfast.machine.observer.readers.openclaw_sqlite import (
     SqliteSession,
     SqliteTranscripts,
 )
-from holdfast.machine.observer.readers.parts import Part, Source, encoded
+from holdfast.machine.observer.readers.parts import Part, Source, Unread, encoded
 from holdfast.machine.observer.readers.queries import Queries, Query
 from holdfast.outbox.box import Outbox, open_outbox
 from holdfast.wire.consent import CLASSES, ContentClass
@@ -350,13 +350,14 @@ def test_a_withdrawn_upload_of_sqlite_is_read_again_with_the_same_events(stage: 
     connection = database(stage)
     insert(connection, "s1", 1, message("e1"))
     (lost,) = stage.parts("transcripts", stage.sqlite)
-    content, stream = lost.cursor.content, lost.cursor.stream
-    stage.outbox.write(lambda current: cursors.rewind(current, content, stream, lost.start))
+    content, places = lost.cursor.content, [Place(lost.cursor.stream, lost.start)]
+    stage.outbox.write(lambda current: cursors.rewind(current, content, places, places))
     insert(connection, "s1", 2, message("e2"))
     again, more = stage.parts("transcripts", stage.sqlite)
     assert again.event_ids == lost.event_ids
     assert len(more.event_ids) == 1
-    stage.outbox.write(lambda current: cursors.rewind(current, content, stream, 0))
+    first = [Place(lost.cursor.stream, 0)]
+    stage.outbox.write(lambda current: cursors.rewind(current, content, first, first))
     stage.outbox.write(lambda current: cursors.save(current, lost.cursor._replace(offset=0)))
     connection.execute("DELETE FROM transcript_events WHERE seq = 1")
     (rest,) = stage.parts("transcripts", stage.sqlite)
@@ -422,7 +423,8 @@ def test_what_is_read_while_an_agent_starts_does_not_count(
 
     with monkeypatch.context() as patched:
         patched.setattr(stage.queries, "ask", ask_while_it_starts)
-        assert list(stage.sqlite.sources("transcripts")) == []
+        (source,) = stage.sqlite.sources("transcripts")
+        assert isinstance(source, Unread), "what it has is not known, which is not nothing"
     (source,) = stage.sqlite.sources("transcripts")
     assert isinstance(source, SqliteSession)
     assert source.newest == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from holdfast.kernel.clock import HOUR_MS, ManualClock, SystemClock
@@ -43,6 +44,19 @@ def home(folder: Path) -> Path:
     (workspace / "notes.txt").write_text("a note")
     (folder / "openclaw" / "openclaw-2026-11-30.log").write_text("started\n")
     return folder
+
+
+def test_what_cannot_be_read_is_not_said_to_be_all(tmp_path: Path) -> None:
+    where = home(tmp_path)
+    settings = read_settings({"HOME": str(where), "TMPDIR": str(where)})
+    later = ManualClock(SystemClock().now_ms() + HOUR_MS)
+    sessions = where / ".openclaw/agents/main/sessions"
+    os.link(sessions / "s1.jsonl", sessions / "again.jsonl")  # which is not opened
+    found = {one.content: one for one in previews(programs_of(settings, later), since_ms=0)}
+    assert not found["transcripts"].whole
+    assert not found["counters"].whole
+    assert found["logs"].whole
+    assert found["transcripts"].items == SESSIONS - 1
 
 
 def test_each_class_has_samples_where_one_takes_all_time(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,60 @@ def test_a_read_that_is_not_wanted_any_more_is_given_up(reading: Reading) -> Non
     reading.wanted = True
     assert reading.ask("SELECT 1") == [[1]], "and nothing is held against the database"
     connection.close()
+
+
+_BUSY = """
+import sqlite3, sys
+made = sqlite3.connect(sys.argv[1], isolation_level=None)
+made.execute("PRAGMA locking_mode = exclusive")
+made.execute("INSERT INTO transcript_events VALUES ('s2', 1, '{}', 1)")
+print("busy", flush=True)
+sys.stdin.read()
+made.close()
+"""
+
+
+@contextmanager
+def busy(path: Path) -> Iterator[None]:
+    """Add a session, and let nobody else read until the end.
+
+    In a process of its own: one of ours that closes the file would give up the lock.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _BUSY, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"busy\n"
+        yield
+        process.stdin.close()
+        assert process.wait(patience(10)) == 0
+
+
+def test_one_that_is_busy_has_what_it_had_and_is_looked_at_again(reading: Reading) -> None:
+    reading.made().close()
+    before = list(reading.program.sources("transcripts"))
+    with busy(reading.path):
+        assert list(reading.program.sources("transcripts")) == before
+    now_ns = reading.clock.now_ms() * 1_000_000
+    after = list(reading.program.sources("transcripts"))
+    assert [source.name for source in after] == ["openclaw/main/s1", "openclaw/main/s2"]
+    # Else what was written while it was busy would wait until every file is looked at.
+    assert all(source.changed_ns >= now_ns for source in after)
+
+
+def test_what_could_not_be_looked_at_yet_is_said_and_not_taken_for_nothing(
+    reading: Reading,
+) -> None:
+    reading.made().close()
+    with busy(reading.path):
+        assert reading.why() == f"{DATABASE}: SQLITE_BUSY"
+    reading.wanted = False
+    (source,) = reading.program.sources("transcripts")
+    assert isinstance(source, Unread)
+    assert isinstance(source.error, GivenUpError)
+    reading.wanted = True
+    assert len(list(reading.program.sources("transcripts"))) == 2
 
 
 def test_one_that_ended_for_want_of_questions_is_replaced(reading: Reading) -> None:

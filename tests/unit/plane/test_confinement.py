@@ -17,15 +17,14 @@ from holdfast.plane.wiring.confinement import (
     NAMED_MAX,
     SPAN,
     HostWatch,
-    Offer,
     make_admission,
     make_host_probe,
-    probe_host,
 )
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.instances import InstanceView, Status
 from holdfast.wire.confinement import CONFINEMENT_WORDS, Confinement, read_confinement
 from holdfast.wire.controller.checkin import MachineStatus
+from holdfast.world.processes.probe import Offer, probe_host
 
 BOTH = Offer(kind="bubblewrap+landlock", bubblewrap="0.8.0", landlock_abi=4)
 NONE = Offer(kind="none", reason="bubblewrap: not installed; Landlock: the kernel lacks it")

@@ -13,6 +13,7 @@ from holdfast.actors.definition import ViewRow
 from holdfast.actors.ports import Accepted, Arrival, MailboxFullError
 from holdfast.consent import events
 from holdfast.consent.index import NodeIndex
+from holdfast.consent.limits import RENEW_WAIT_S
 from holdfast.consent.state import encode_row, is_outdated
 from holdfast.consent.views import NODE_VIEW
 from holdfast.kernel.clock import DAY_MS
@@ -139,13 +140,33 @@ class Fleet:
             self.told.append(actor.id)
             driver = self.drivers[actor.id]
             driver.key = self.key
-            driver.ok(events.decode_event(row.body, row.version))
+            driver.send(events.decode_event(row.body, row.version))
+            driver.sign()
             self.commit(actor.id)
             self.on_tell()
         return [Accepted(EventId("e"), fresh=True) for _ in arrivals]
 
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Any:
         raise NotImplementedError
+
+
+async def waited_s(fleet: Fleet) -> float:
+    """Renew all nodes; each look at the clock takes half a second. Return how long it took."""
+    held = fleet.clock
+
+    class Passing:
+        def steady_ms(self) -> float:
+            held.advance(500)
+            return held.steady_ms()
+
+        def now_ms(self) -> int:
+            return held.now_ms()
+
+    began_ms = held.steady_ms()
+    await Renewal(
+        fleet.index, fleet, key=lambda: SECOND.key_id, chance=Ids(), clock=Passing(), log=NoLog()
+    ).run()
+    return (held.steady_ms() - began_ms) / 1_000
 
 
 async def test_every_node_is_renewed_once_and_a_second_call_does_nothing() -> None:
@@ -197,23 +218,21 @@ async def test_a_second_rotation_meanwhile_is_followed() -> None:
 async def test_a_node_that_is_told_too_much_holds_up_no_other() -> None:
     fleet = Fleet(70)
     fleet.full = {next(iter(fleet.drivers))}
-    held = fleet.clock
-
-    class Passing:
-        def steady_ms(self) -> float:
-            held.advance(1_000)
-            return held.steady_ms()
-
-        def now_ms(self) -> int:
-            return held.now_ms()
-
-    await Renewal(
-        fleet.index,
-        fleet,
-        key=lambda: SECOND.key_id,
-        chance=Ids(),
-        clock=Passing(),
-        log=NoLog(),
-    ).run()
+    assert await waited_s(fleet) < RENEW_WAIT_S, "nor is it waited for"
     assert len(fleet.told) == 69
     assert {*fleet.index.outdated(SECOND.key_id)} == fleet.full
+
+
+async def test_a_node_that_was_revoked_meanwhile_is_not_waited_for() -> None:
+    fleet = Fleet(10)
+    last = [*fleet.drivers][-1]
+
+    def revoke_last() -> None:
+        if len(fleet.told) == 1:
+            fleet.drivers[last].ok(revoke("logs", "memory"))
+            fleet.commit(last)
+
+    fleet.on_tell = revoke_last
+    assert await waited_s(fleet) < RENEW_WAIT_S
+    assert len(fleet.told) == 10
+    assert [*fleet.index.outdated(SECOND.key_id)] == []

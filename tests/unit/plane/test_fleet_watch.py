@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 import pytest
@@ -17,9 +19,11 @@ from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel import metrics
 from holdfast.kernel.log import NoLog
 from holdfast.plane.wiring.fleet_checks import fleet_checks
-from holdfast.plane.wiring.fleet_watch import SPAN, Watch, find_wrong
+from holdfast.plane.wiring.fleet_watch import SPAN, AlertCode, Watch, find_wrong
 from holdfast.stores.sqlite.fleet import SqliteFleet
 from holdfast.wire.api.instances import InstanceView, RecoveryView
+from holdfast.wire.health import RANKS
+from tests.support.runnable import Runnable
 from tests.unit.web.shapes import view
 
 
@@ -44,7 +48,9 @@ class Fleet(metrics.NoMeter, NoLog):
 
     async def page(self, query: Query) -> Page:
         assert query.account is None
-        return Page((), None, 0, Counter(one.status for one in self.shown.values()))
+        views = self.shown.values()
+        ranks = Counter(RANKS[one.health.code] for one in views)
+        return Page((), None, 0, Counter(one.status for one in views), ranks)
 
     async def agents(self) -> frozenset[str]:
         return frozenset(one.agent for one in self.shown.values())
@@ -68,6 +74,8 @@ PARKED = RecoveryView(rung="parked", reason="exit code 1")
         ({"contact": "lost"}, ["silent"]),
         ({"recovery": RecoveryView(held=True, blocked="nginx")}, ["port_taken", "held"]),
         ({"desired": "stopped", "contact": "lost", "recovery": PARKED}, []),
+        ({"health": {"code": "crashing"}}, ["down"]),
+        ({"desired": "stopped", "health": {"code": "crashing"}}, []),
     ],
 )
 def test_what_is_wrong_with_one(fields: dict[str, Any], codes: list[str]) -> None:
@@ -94,10 +102,12 @@ async def test_a_parked_agent_is_counted_and_told_once_until_it_is_well() -> Non
 
 async def test_agents_that_cannot_work_are_counted_where_their_machine_runs() -> None:
     fleet = Fleet(
-        view(id="a", agent_ready=False), view(id="b", agent_ready=True), view(id="c"),
-        view(id="d", agent_ready=False, status="starting"),
+        view(id="a", health={"code": "crashing"}), view(id="b", agent_ready=True), view(id="c"),
+        view(id="d", health={"code": "failing"}, status="starting"),
     )  # fmt: skip
     await fleet.watch.look()
+    assert fleet.gauges["holdfast_instance_health", "crashing"] == 1
+    assert fleet.gauges["holdfast_instance_health", "ready"] == 2
     assert fleet.gauges["holdfast_agents_not_ready",] == 1
 
 
@@ -192,24 +202,56 @@ async def test_a_check_reads_no_row() -> None:
     await store.close()
 
 
+async def no_uses() -> dict[tuple[str, str], int]:
+    return {}
+
+
+async def test_the_doctor_names_a_version_that_is_kept_and_not_installed() -> None:
+    async def uses() -> dict[tuple[str, str], int]:
+        return {("openclaw", "2026.8.1-node-24"): 2, ("demo", ""): 1}
+
+    fleet = Fleet(view(id="a", agent="openclaw"))
+    runnable = Runnable({"demo": (), "openclaw": ["2026.9.6-node-24"]})
+    _, check_agents = fleet_checks(fleet.watch, runnable, uses)
+    found = await check_agents()
+    assert (
+        found.message
+        == "instances keep openclaw 2026.8.1-node-24, which is not installed on this host"
+    )
+    assert found.fix == "holdfast agents install openclaw --version 2026.8.1"
+    runnable.installed["openclaw"] = ("2026.8.1-node-24", "2026.9.6-node-24")
+    assert (await check_agents()).result == "ok"
+
+
 async def test_the_doctor_names_instances_that_need_a_look() -> None:
-    fleet = Fleet(view(id="a", name="kalle", recovery=PARKED, attention="look"), view(id="b"))
-    check_instances, _ = fleet_checks(fleet.watch, None)
+    fleet = Fleet(view(id="b"))
+    fleet.show(
+        view(id="a", name="kalle", recovery=PARKED, attention="look", health={"code": "parked"})
+    )
+    check_instances, _ = fleet_checks(fleet.watch, None, no_uses)
     found = await check_instances()
-    assert (found.result, found.fix) == ("warning", "holdfast instance show kalle")
-    assert found.message == "1 need a look: kalle (attention), kalle (parked)"
+    assert (found.result, found.fix) == ("warning", "holdfast instance why kalle")
+    assert found.message == "1 need a look: kalle (parked)"
     fleet.show(view(id="a", name="kalle"))
-    assert (await check_instances()).message == "nothing is wrong with 2 instances"
+    assert (await check_instances()).message == "nothing is wrong with 2 instances (2 ready)"
 
 
 async def test_the_doctor_names_agents_that_cannot_be_run() -> None:
     fleet = Fleet(view(id="a", agent="openclaw"), view(id="b", agent="demo"))
-    runnable = frozenset({"demo"})
-    _, check_agents = fleet_checks(fleet.watch, lambda: runnable)
+    runnable = Runnable({"demo": ()})
+    _, check_agents = fleet_checks(fleet.watch, runnable, no_uses)
     found = await check_agents()
     assert (found.result, found.fix) == ("failed", "holdfast agents install openclaw")
-    runnable = frozenset({"demo", "openclaw"})
+    runnable.installed["openclaw"] = ("2026.9.6-node-24",)
     assert (await check_agents()).result == "ok"
-    fleet.show(view(id="b", agent="demo", status="running", agent_ready=False))
+    fleet.show(view(id="b", agent="demo", health={"code": "crashing"}))
     found = await check_agents()
     assert (found.result, "1 cannot work now" in found.message) == ("warning", True)
+
+
+def test_the_guide_names_every_alert() -> None:
+    guide = Path("docs/guide/operating.md").read_text(encoding="utf-8")
+    said = guide.partition("into `holdfast_instance_alerts`, by code:")[2].partition("In the log")[
+        0
+    ]
+    assert set(re.findall(r"`([a-z_]+)`", said)) == set(get_args(AlertCode))

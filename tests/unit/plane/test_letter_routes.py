@@ -20,17 +20,20 @@ from holdfast.instances.policy import Policy
 from holdfast.kernel.ids import EventId, address, parse_address
 from holdfast.letters.instances import InstanceDestroyed
 from holdfast.letters.spend import SENDER, SpendCrossed
+from holdfast.letters.towns import AgentsHosted, HostSeen
 from holdfast.pairing.definition import PAIRING
 from holdfast.pairing.events import InstanceGone
 from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.letters import ROUTES, table
 from holdfast.plane.wiring.pairing import pairing_kind
+from holdfast.plane.wiring.towns import town_kind
+from holdfast.towns.policy import Policy as TownPolicy
 from holdfast.wire.consent import node_of_instance
 from tests.house.sources import ROOT
 from tests.unit.instances.driver import UUID, Driver
 
-KINDS = make_kinds(instance_kind(Policy()), pairing_kind(), node_kind())
+KINDS = make_kinds(instance_kind(Policy()), pairing_kind(), node_kind(), town_kind(TownPolicy()))
 SPENT = SpendCrossed(
     account="acme", period="day", measure="money", starts_ms=0, level=80, spent=8, most=10,
     currency="USD",
@@ -38,6 +41,8 @@ SPENT = SpendCrossed(
 SAMPLES: dict[type[Struct], Struct] = {
     InstanceDestroyed: InstanceDestroyed(account="acme"),
     SpendCrossed: SPENT,
+    AgentsHosted: AgentsHosted(account="acme"),
+    HostSeen: HostSeen(account="acme", absence="stopped"),
 }
 
 

@@ -35,8 +35,10 @@ from holdfast.plane.wiring.part import (
     join,
     publish_views,
 )
+from holdfast.plane.wiring.towns import town_kind
 from holdfast.sim.loop import SimClock, SimLoop, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryStore
+from holdfast.towns.policy import Policy as TownPolicy
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.table import ENDPOINTS
 from tests.support.logs import Lines
@@ -119,14 +121,14 @@ def test_each_row_is_answered_by_exactly_one_part() -> None:
 
 
 def test_who_is_written_to_must_be_there_and_take_letters() -> None:
-    instance = instance_kind(Policy())
-    check_routes(make_kinds(instance, pairing_kind(), node_kind()))
+    instance, town = instance_kind(Policy()), town_kind(TownPolicy())
+    check_routes(make_kinds(instance, pairing_kind(), node_kind(), town))
     check_routes({})
     with pytest.raises(WiringError, match="'instance' writes InstanceDestroyed to 'pairing'"):
         joined(Part(name="instances", kinds=(instance,)))
     deaf = replace(pairing_kind(), definition=replace(pairing_kind().definition, received=None))
     with pytest.raises(WiringError, match="accepts no letters"):
-        check_routes(make_kinds(instance, deaf, node_kind()))
+        check_routes(make_kinds(instance, deaf, node_kind(), town))
 
 
 def test_what_is_given_late_is_found_by_the_engine() -> None:

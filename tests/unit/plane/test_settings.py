@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.plane import log_file
-from holdfast.plane.settings import SettingError, load_settings, url_of
+from holdfast.plane.settings import SettingError, given_in, load_settings, names_for, url_of
 
 
 def test_the_nearer_source_counts(tmp_path: Path) -> None:
@@ -81,6 +81,30 @@ def test_the_log_is_kept_below_its_bound(tmp_path: Path) -> None:
         assert not log_file.is_ours(tmp_path, file.fileno())
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "A B@*", "1A@*", "A@*,HOLDFAST_GATEWAY_TOKEN_SECRET@*", "A", "A@", "A@elm", "@*",
+        "A@town-1f/boss", "A@*x", "A@town-1f,B", "A@town-1f/polecat/mayor",
+    ],
+)  # fmt: skip
+def test_agents_of_towns_get_no_variable_of_ours_and_none_unless_said_whose(
+    tmp_path: Path, names: str
+) -> None:
+    env = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_TOWN_VARIABLES": names}
+    with pytest.raises(SettingError, match="HOLDFAST_TOWN_VARIABLES"):
+        load_settings(env)
+
+
+def test_each_town_and_role_gets_the_variables_that_name_it() -> None:
+    given = given_in(" MODEL_KEY@town-1f, OTHER@town-2e/mayor,PROXY@*, LAND@*/refinery,")
+    assert names_for(given, "town-1f", "polecat") == ("MODEL_KEY", "PROXY")
+    assert names_for(given, "town-1f", "refinery") == ("MODEL_KEY", "PROXY", "LAND")
+    assert names_for(given, "town-2e", "mayor") == ("OTHER", "PROXY")
+    assert names_for(given, "town-1", "mayor") == ("PROXY",)
+    assert names_for(given_in(""), "town-1f", "polecat") == ()
+
+
 @pytest.mark.parametrize("name", ["confine_read", "confine_write"])
 @pytest.mark.parametrize("path", ["{home}", "{home}/keys", "{home}/..", "/", "relative"])
 def test_nothing_of_the_data_folder_can_be_granted_to_agents(
@@ -100,7 +124,8 @@ def test_nothing_of_the_data_folder_can_be_granted_to_agents(
 
 
 @pytest.mark.parametrize(
-    "url", ["plane.example", "http://u@plane.example", "http://a/?x", "ftp://a"]
+    "url",
+    ["plane.example", "http://u@plane.example", "http://a/?x", "ftp://a", "https://a/below"],
 )
 def test_a_public_address_that_is_none_is_refused_by_its_name(url: str, tmp_path: Path) -> None:
     env = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_PUBLIC_URL": url}

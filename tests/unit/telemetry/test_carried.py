@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from holdfast.instances import events
 from holdfast.letters.machine import Condition
@@ -24,6 +25,7 @@ from holdfast.wire.controller.checkin import (
     Recovery,
     Start,
     UnreadSources,
+    VersionChange,
 )
 from holdfast.wire.controller.checkin import StartPhase as Phase
 from tests.support.toys.machines import checkin
@@ -40,7 +42,10 @@ STATUS = MachineStatus(
 CONDITION = Condition(
     machine_id="m1", boot_id="b1", agent_ready=True, agent_version="2026.1",
     controller_version="1.0", restarts=3, reason="disk full",
-    recovery=Recovery(rung="reinstall", work_cuts=2),
+    recovery=Recovery(rung="reinstall", work_cuts=2), agent_state="waiting", phase="ready",
+    degraded="disk full", failures=2, failure="SIGKILL", repair="mend", next_try_at_ms=9,
+    version_change=VersionChange(before="2026.1", after="2026.2", step="done"),
+    channel_trouble="telegram does not run",
 )  # fmt: skip
 OLD_ROW = b"""{"instance":"i1","heard_ms":1780000000000,"interval_ms":60000,"ledger":{"restarts":0,
 "crashes":0,"bytes_in":0,"bytes_out":0,"returns":0,"streak":0,"boots":[]},"report":{"machine_id":
@@ -84,7 +89,13 @@ def test_every_field_of_the_condition_is_decided_by() -> None:
 
 def test_a_report_takes_what_it_names_from_the_check_in() -> None:
     contact = new_contact("i1")
-    heard = checkin(agentReady=True, degraded="disk full", lastExitReason="code:1", pairingCount=4)
+    heard = checkin(
+        agentReady=True,
+        agentState="ready",
+        degraded="disk full",
+        lastExitReason="code:1",
+        pairingCount=4,
+    )
     report = report_of(heard, contact.ledger, placed="m1")
     assert {n: getattr(heard, n) for n in COMPARED & set(CheckIn.__struct_fields__)} == {
         n: getattr(report, n) for n in COMPARED & set(CheckIn.__struct_fields__)
@@ -92,7 +103,9 @@ def test_a_report_takes_what_it_names_from_the_check_in() -> None:
     assert (report.agent_version, report.reason) == ("2026.9.6", "disk full")
     well = report_of(checkin(lastExitReason="code:1"), contact.ledger, placed="m1")
     assert well.reason == "code:1"
-    assert changed_fields(report, well) == {"agent_ready", "degraded", "pairing_count"}
+    assert changed_fields(report, well) == {
+        "agent_ready", "agent_state", "degraded", "pairing_count"
+    }  # fmt: skip
 
 
 def test_a_row_of_the_version_before_is_read_whole_and_is_no_news() -> None:
@@ -108,3 +121,23 @@ def test_a_row_of_the_version_before_is_read_whole_and_is_no_news() -> None:
 def test_a_row_that_was_never_heard_has_no_status() -> None:
     row = decode_contact(encode_contact(new_contact("i1")))
     assert (row.status, row.heard_ms) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "ready", "state"),
+    [
+        ("running", True, "ready"),
+        ("running", False, "unready"),
+        ("running", None, ""),
+        ("crashed", None, "waiting"),
+        ("starting", False, "starting"),
+        ("some word", True, ""),
+    ],
+)
+def test_what_an_older_controller_says_is_read_as_far_as_it_goes(
+    supervisor: str,
+    ready: bool | None,  # noqa: FBT001  as a check-in has it
+    state: str,
+) -> None:
+    heard = checkin(supervisorState=supervisor, agentReady=ready)
+    assert report_of(heard, new_contact("i1").ledger, placed="m1").agent_state == state

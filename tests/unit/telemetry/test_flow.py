@@ -132,7 +132,7 @@ async def test_only_what_changed_is_named(bench: Bench) -> None:
         await until(lambda: len(bench.ear.told("reported")) == 1)
         bench.hear(telemetry, agentReady=True, degraded="disk full")
         await until(lambda: len(bench.ear.told("reported")) == 2)
-    assert bench.ear.told("reported")[1][3] == {"agent_ready", "degraded"}
+    assert bench.ear.told("reported")[1][3] == {"agent_ready", "agent_state", "degraded"}
 
 
 async def test_a_doubled_message_is_a_success_and_counts_once(bench: Bench) -> None:
@@ -330,7 +330,7 @@ async def test_a_report_that_may_have_been_accepted_is_taken_back(
         await settled()
     reports = bench.ear.told("reported")
     assert [news[2].agent_ready for news in reports] == [True, False, True]
-    assert reports[2][3] == frozenset({"agent_ready"})
+    assert reports[2][3] == frozenset({"agent_ready", "agent_state"})
 
 
 async def test_a_fault_with_one_machine_hides_no_other_ones_silence(
@@ -402,7 +402,7 @@ async def test_too_many_checkins_are_refused_and_still_heard(bench: Bench) -> No
 async def test_failing_stores_change_no_answer_and_lose_nothing_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.telemetry.writers.RETRY_FIRST_MS", 1)
+    monkeypatch.setattr("holdfast.telemetry.write_loop.RETRY_FIRST_MS", 1)
     async with bench.running() as telemetry:
         bench.analytics.failing = bench.contacts.failing = True
         assert bench.hear(telemetry) == 0

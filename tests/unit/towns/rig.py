@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from holdfast.actors.commit import check_all
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.ports import Pending, Stamp
@@ -20,6 +22,11 @@ NOW_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 TICKS_MAX = 50
+
+
+def before(version: int) -> Policy:
+    """Return a policy as one of an earlier version is read, with all fields of the present one."""
+    return TOWN.decode_policy(TOWN.encode_policy(replace(Policy(), version=version)))
 
 
 class Town:

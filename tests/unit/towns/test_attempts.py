@@ -354,7 +354,7 @@ def test_one_that_works_again_is_nudged_again_only_after_an_hour() -> None:
     assert nudges == [1, 1, 1, 2, 2]
 
 
-def test_the_mayor_is_never_nudged_and_waits_for_its_person() -> None:
+def test_a_mayor_of_others_is_never_nudged_and_waits_for_its_person() -> None:
     town = Town()
     town.do(events.AgentAdded(agent="mayor", role="mayor"))
     town.do(events.AgentHeard("mayor", ""))
@@ -376,3 +376,21 @@ def test_decision_values_are_replaced_not_shared() -> None:
     assert one.policy_hash != other.policy_hash
     assert TOWN.decode_policy(other.policy_body) == EARLIER
     assert replace(one, policy=EARLIER).policy == EARLIER
+
+
+def test_what_a_host_says_of_an_attempt_that_is_over_counts_for_its_bead_and_the_day() -> None:
+    town = Town(budget_day=1_000)
+    town.sling("b1")
+    start = town.start_of("b1")
+    town.finish("b1")
+    said = events.CostReported(agent=start.agent, attempt=start.attempt, microdollars=400, id="run")
+    (stamp,) = town.do(said)
+    assert (stamp.outcome, town.bead("b1").cost) == ("ignored", 0)
+    (stamp,) = town.do(changed(said, late=True, bead="b1"))
+    assert (stamp.outcome, town.bead("b1").cost, town.state.town.spent) == ("applied", 400, 400)
+    town.do(events.BeadCancelled("b1", "closed"))
+    ended = town.bead("b1")
+    town.do(changed(said, late=True, bead="b1"))
+    town.do(changed(said, late=True, agent="m"))
+    assert (town.bead("b1"), town.state.town.spent) == (ended, 1_200)
+    assert town.state.town.exhausted

@@ -11,7 +11,7 @@ from holdfast.kernel.outcome import Conflict, Ok, Permanent, Retryable
 from holdfast.towns import events, intents, ports
 from holdfast.towns.definition import TOWN, probes
 from holdfast.towns.limits import UNREADABLE_MS
-from holdfast.towns.state import NewBead, PullRequest, found
+from holdfast.towns.state import NewBead, PullRequest, busy
 from tests.unit.towns.rig import HOUR_MS, MINUTE_MS, Town
 
 READY = PullRequest(commit="c2")
@@ -37,9 +37,11 @@ def test_work_goes_to_review_and_lands() -> None:
     assert town.bead("b1").status == "in_review"
     assert town.start_of(mr).role == "refinery"
     town.finish(mr, branch="")
-    town.answer(town.call(ports.GatesCall), Ok(ports.GatesRan(commit="c1")))
+    gates = town.call(ports.GatesCall)
+    town.answer(gates, Ok(ports.GatesRan(commit="c1")))
     land = town.call(ports.LandCall)
     assert (land.body.commit, land.body.target, land.lane) == ("c1", "main", "rig/r")
+    assert land.provider != gates.provider  # it waits for no gates of others
     town.answer(land, Ok(ports.Merged("m1")))
     review = town.bead(mr).review
     assert review is not None
@@ -226,7 +228,11 @@ def test_a_ready_pull_request_is_merged_after_the_delay_that_is_set(delay_ms: in
     town.wait(max(delay_ms - 1, 0))
     assert bool(town.calls_of(ports.MergeCall)) == (delay_ms == 0)
     town.wait(1)
-    town.answer(town.call(ports.MergeCall), Ok(ports.Merged("m")))
+    asked = town.call(ports.MergeCall)
+    review = town.bead(asked.body.mr).review
+    assert review is not None
+    assert (asked.body.branch, asked.body.target) == (review.branch, review.target)
+    town.answer(asked, Ok(ports.Merged("m")))
     assert town.bead("b1").status == "closed"
 
 
@@ -295,7 +301,8 @@ def test_a_pull_request_of_others_is_watched_and_never_reviewed() -> None:
     town.do(adopted)
     assert town.calls_of(ports.StartCall) == []
     seen(town, "x", READY)
-    assert town.call(ports.MergeCall).body.pr_url == "https://forge/9"
+    body = town.call(ports.MergeCall).body
+    assert (body.pr_url, body.branch) == ("https://forge/9", "")  # its person answers for it
 
 
 # --------------------------------------------------------------------------------------- convoys
@@ -422,4 +429,4 @@ def test_cancelling_a_convoy_ends_all_of_it() -> None:
     assert {one.status for one in town.state.beads.values()} == {"closed"}
     assert town.bead("cv").convoy_of is not None
     assert town.bead("cv").convoy_of.closed == 2  # type: ignore[union-attr]
-    assert not found(town.state, "busy")
+    assert not busy(town.state)

@@ -20,13 +20,15 @@ from holdfast.towns import events, intents, ports
 from holdfast.towns.apply import apply
 from holdfast.towns.definition import KIND, TOWN
 from holdfast.towns.draft import TRANSITIONS, Draft, build, statuses
-from holdfast.towns.limits import BEAD_KEPT_MS
+from holdfast.towns.limits import BEAD_KEPT_MS, FREED_MAX, RETIRED_MAX, WAITERS_MAX
 from holdfast.towns.policy import Policy
+from holdfast.towns.reconcile import cadence, reconcile
 from holdfast.towns.state import TERMINAL, Agent, Bead, NewBead, keys
 from holdfast.towns.views import views
-from tests.unit.towns.rig import HOUR_MS, MINUTE_MS, NOW_MS, Town
+from tests.unit.towns.rig import HOUR_MS, MINUTE_MS, NOW_MS, Town, before
 
 DAY_MS = 24 * HOUR_MS
+SECOND_MS = 1_000
 
 
 # ---------------------------------------------------------------------------- the breaker
@@ -234,6 +236,77 @@ def test_what_ended_leaves_the_state_after_a_week_and_keeps_its_row() -> None:
     assert [row for row in rows if row.key == "t:b1"] == []
 
 
+@pytest.mark.parametrize(("version", "times"), [(3, 3), (2, 1)])
+def test_what_ended_leaves_the_state_in_parts_with_time_between_them(
+    version: int, times: int
+) -> None:
+    town = Town(before(version))
+    many = [NewBead(id=f"b{number}", rig="r", held=True) for number in range(2 * RETIRED_MAX + 1)]
+    town.do(*(events.BeadCreated(bead=bead) for bead in many))
+    town.do(*(events.BeadCancelled(bead.id, "closed") for bead in many))
+    (due_ms,) = {bead.due_ms for bead in town.state.beads.values()}
+    assert (len(town.state.due), len(town.state.ended)) == (0, len(many))
+    town.now_ms = due_ms
+    left, at = [len(many)], set[int]()
+    while left[-1]:
+        assert len(town.tick([]).touched) <= RETIRED_MAX + 1
+        at.add(town.now_ms)
+        left.append(len(town.state.beads))
+        town.now_ms = max(town.now_ms, min(town.folded.alarm_ms or 0, due_ms + SECOND_MS))
+    assert (left, len(at)) == ([201, 101, 1, 0], times)
+    assert not town.state.ended
+
+
+def waiting(count: int, **fields: Any) -> tuple[events.BeadCreated, ...]:
+    """Return issues that wait for the bead x."""
+    many = (NewBead(id=f"b{one}", rig="r", blocked_by=("x",)) for one in range(count))
+    return tuple(events.BeadCreated(bead=bead, **fields) for bead in many)
+
+
+def test_so_many_may_wait_for_one_bead_and_logs_of_before_may_have_more() -> None:
+    town = Town()
+    town.sling("x", held=True)
+    stamps = town.do(*waiting(WAITERS_MAX + 1, bounded=True))
+    assert Counter(stamp.code for stamp in stamps) == {"": WAITERS_MAX, "too_many_waiters": 1}
+    assert "put one between" in stamps[-1].message
+    new = NewBead(id="c", rig="r", blocked_by=("x",))
+    (stamp,) = town.do(events.ConvoyCreated(convoy="cv", beads=(new,), branch="b", bounded=True))
+    assert stamp.code == "too_many_waiters"
+    (stamp,) = town.do(events.BeadCreated(bead=new))
+    assert stamp.outcome == "applied"
+    town.do(events.BeadCancelled("x", "closed"))
+    assert not any(bead.blocked_by for bead in town.state.beads.values())
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_what_waits_for_failed_beads_is_freed_in_steps_once_that_is_set(*, steps: bool) -> None:
+    town = Town(failures_hold=True)
+    town.sling("x", held=True)
+    town.do(*waiting(FREED_MAX + 10))
+    town.do(events.BeadCancelled("x", "failed"))
+    assert town.held("b0") == {"a bead that it waits for failed", "it waits for other beads"}
+    plan = reconcile(town.state, town.policy, town.now_ms, 0)
+    counted = [one.entities for one in plan.counted if one.rule == "beads.blocked_by_failed"]
+    assert counted == [FREED_MAX + 10]
+    config = replace(town.state.town.config, failures_hold=False)
+    set_so = events.TownConfigured(config=config, by="ann", steps=steps)
+    wrote = len(town.tick(town.rows(set_so)).touched)
+    town.do()
+    assert (wrote > FREED_MAX + 10) != steps
+    assert not any(bead.blocked_by for bead in town.state.beads.values())
+    assert ("beads.free" in town.rules()) == steps
+
+
+def test_a_policy_of_before_names_each_bead_that_waits_for_a_failed_one() -> None:
+    town = Town(before(2), failures_hold=True)
+    town.sling("x", held=True)
+    town.do(*waiting(2))
+    town.do(events.BeadCancelled("x", "failed"))
+    plan = reconcile(town.state, town.policy, town.now_ms, 0)
+    named = [one.entity for one in plan.suppressed if one.rule == "beads.blocked_by_failed"]
+    assert named == ["b/b0", "b/b1"]
+
+
 def test_an_idle_agent_is_let_go_after_a_day() -> None:
     town = Town()
     town.sling("b1")
@@ -339,7 +412,7 @@ def test_one_that_may_pass_by_itself_is_announced_after_its_grace() -> None:
     bead = Bead(id="b9", type="issue", status="in_review", rig="r", created_ms=1)
     draft = Draft(town.state, town.now_ms)
     draft.put(bead)
-    state = draft.close().state
+    state = draft.close()
     opened = intents.ViolationOpened(number=4, entity="b/b9", text="no request")
     verdict: Any = apply(state, opened, at)
     plan = TOWN.reconcile(verdict.state, Policy(), town.now_ms, 1)
@@ -467,3 +540,31 @@ def test_an_escalation_that_nobody_takes_on_grows_and_stops_growing() -> None:
     assert notices(town, "escalation_waits") == town.policy.bumps_max
     town.do(events.EscalationAcknowledged("e1", "ann"))
     assert town.bead("e1").status == "closed"
+
+
+def test_an_hour_of_a_working_agent_is_looked_at_720_times_and_writes_nothing() -> None:
+    town = Town()
+    town.sling("b1")
+    town.heard("b1")
+    for _ in range(720):
+        assert cadence(town.state, town.policy) == 5_000
+        town.now_ms += 5_000
+        folded = town.folded
+        assert tick(TOWN, town.policy, folded, (), town.now_ms, folded.number + 1).silent
+    town.finish("b1")
+
+
+def test_a_town_is_looked_at_often_while_something_is_under_way() -> None:
+    town = Town()
+    assert cadence(begin(TOWN, address(KIND, "t")).state, town.policy) == 0
+    assert cadence(town.state, town.policy) == 5 * MINUTE_MS
+    town.do(events.BeadCreated(bead=NewBead(id="b0", rig="r", held=True), by="ann"))
+    assert cadence(town.state, town.policy) == 5 * MINUTE_MS
+    town.sling("b1")
+    assert cadence(town.state, town.policy) == 5_000
+    town.finish("b1")
+    assert cadence(town.state, town.policy) == 5_000, "its merge request is under way"
+    town.do(events.TownClosed("ann"))
+    assert cadence(town.state, town.policy) == 5 * MINUTE_MS, "what it keeps for days is due"
+    town.wait(8 * 24 * HOUR_MS)
+    assert cadence(town.state, town.policy) == 0

@@ -12,6 +12,7 @@ from tests.support.sample_brains import SampleBrains
 from tests.support.sample_fleet import SampleFleet
 from tests.support.sample_maintenance import SampleMaintenance
 from tests.support.sample_pairing import SamplePairing
+from tests.support.sample_town import SampleTown
 
 NOW = 1_795_000_000_000
 OPERATOR = Principal("operator", "operator", None, "session", "s1")
@@ -29,12 +30,13 @@ class SamplePages:
         self.pairing = SamplePairing(self.hub, now_ms=NOW)
         self.brains = SampleBrains(self.hub, now_ms=NOW)
         self.maintenance = SampleMaintenance(now_ms=NOW)
+        self.town = SampleTown(self.hub, now_ms=NOW)
         self.asked: list[str] = []
         api = {name: self._noted(name, made) for name, made in self.handlers().items()}
         self.pages = Pages(api, hub=self.hub, clock=self.clock, version="0.test")
 
     def handlers(self) -> dict[str, Any]:
-        made = (self.fleet, self.pairing, self.brains, self.maintenance)
+        made = (self.fleet, self.pairing, self.brains, self.maintenance, self.town)
         return {name: handler for each in made for name, handler in each.handlers().items()}
 
     def _noted(self, name: str, handler: Any) -> Any:

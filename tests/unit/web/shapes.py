@@ -13,5 +13,6 @@ def view(**fields: object) -> InstanceView:
     plain = {
         "id": "in-1", "name": "atlas", "account": "local", "agent": "demo", "desired": "running",
         "status": "running", "restarts": 0, "last_contact_at": None, "created_at": None,
+        "health": {"code": "ready"},
     }  # fmt: skip
     return msgspec.convert(plain | fields, InstanceView)

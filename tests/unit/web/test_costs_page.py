@@ -13,7 +13,6 @@ from holdfast.content.costing import Costing, PriceNow
 from holdfast.content.directory import Directory
 from holdfast.content.gate import Admitted
 from holdfast.content.records import ABOUT, DAY, Node, Row, Usage
-from holdfast.content.usage import day_of
 from holdfast.kernel.clock import DAY_MS, ManualClock
 from holdfast.kernel.log import NoLog
 from holdfast.plane.wiring.costs import shipped_prices
@@ -23,7 +22,7 @@ from holdfast.web.parts.moments import NOTHING
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.consent import ConsentList, NodeConsent
 from holdfast.wire.consent import ContentClass, node_of_name
-from holdfast.wire.times import time_text
+from holdfast.wire.times import day_of, time_text
 from tests.support.toys.consents import ToyConsents
 from tests.unit.web.sample_pages import HOSTILE, NOW, OWNER, SamplePages
 

@@ -50,17 +50,17 @@ def test_empty_fields_of_a_form_say_nothing() -> None:
 
 
 def test_chips_switch_their_status_and_begin_at_the_first_page() -> None:
-    query = FleetQuery(statuses=("running",), after="100")
-    listed = InstanceList(items=(), counts={"running": 3, "stopped": 1})
+    query = FleetQuery(healths=("crashing",), after="100")
+    listed = InstanceList(items=(), health_counts={"stopped": 1, "ready": 2, "crashing": 3})
     chips = {c.text: c for c in fleet_page(query, listed, AGENTS, now_ms=0, operator=True).chips}
-    assert chips["Running"].is_on
-    assert chips["Running"].href == "/"
-    assert chips["Stopped"].href == "/?status=running%2Cstopped"
-    assert list(chips) == ["Running", "Stopped"]
+    assert chips["Crashing"].is_on
+    assert chips["Crashing"].href == "/"
+    assert chips["Stopped"].href == "/?health=crashing%2Cstopped"
+    assert list(chips) == ["Crashing", "Ready", "Stopped"], "what hurts first"
 
 
 def test_a_filter_that_matches_nothing_keeps_its_chip() -> None:
-    query = FleetQuery(statuses=("recovering",))
+    query = FleetQuery(healths=("recovering",))
     made = fleet_page(query, InstanceList(items=()), AGENTS, now_ms=0, operator=True)
     assert [(c.text, c.amount) for c in made.chips] == [("Recovering", 0)]
 
@@ -68,8 +68,9 @@ def test_a_filter_that_matches_nothing_keeps_its_chip() -> None:
 def test_a_sorted_column_turns_round_and_figures_begin_with_the_greatest() -> None:
     made = fleet_page(FleetQuery(), InstanceList(items=()), AGENTS, now_ms=0, operator=True)
     columns = {column.name: column for column in made.columns}
-    assert columns["name"].order == "ascending"
-    assert columns["name"].href == "/?sort=-name"
+    assert columns["health"].order == "ascending", "what hurts most stands first"
+    assert columns["health"].href == "/?sort=-health"
+    assert columns["name"].href == "/?sort=name"
     assert columns["load"].href == "/?sort=-load"
     assert columns["load"].order == ""
 

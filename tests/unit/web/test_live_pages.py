@@ -102,11 +102,11 @@ LIVE = {page.name: page for page in PAGES if page.live is not None}
 @pytest.mark.parametrize("page", LIVE.values(), ids=LIVE)
 def test_the_stream_of_a_page_repeats_all_of_its_address(page: Page) -> None:
     own = {param.name: f"of {param.name}" for param in page.endpoint.params}
-    shown = {page.path_param: "it"} if page.path_param else {}
+    shown = dict.fromkeys(page.path_params, "it")
     query = {name: text for name, text in own.items() if name not in shown}
     found = page.stream_href(Call(page.endpoint.name, OWNER, path=shown, query=query))
     told = dict(parse_qsl(urlsplit(found).query))
-    assert told == query | {"page": page.name} | ({"id": "it"} if shown else {})
+    assert told == query | {"page": page.name} | dict.fromkeys(page.stream_params, "it")
     assert told.keys() <= {param.name for param in by_name["page.events"].params}
 
 
@@ -191,6 +191,19 @@ async def test_what_only_its_machine_knows_is_asked_when_somebody_opens_it(
     html = await samples.show("page.instance-care", path={"id": "in-0001"})
     assert "config.versions is too new" in html
     assert "doctor.run is too new" in html
+
+
+async def test_another_version_is_previewed_before_it_is_ordered(samples: SamplePages) -> None:
+    html = await samples.show("page.instance", path={"id": "in-0001"})
+    assert "/instances/in-0001/change-version" in html
+    html = await samples.show("page.instance-upgrade", path={"id": "in-0001"})
+    assert "to <b>2026.9.6</b>" in html, "the newest other one"
+    assert "the doctor of 2026.9.6 looks" in html
+    assert 'name="restore"' not in html
+    html = await samples.show(
+        "page.instance-upgrade", path={"id": "in-0001"}, query={"version": "2026.3.13"}
+    )
+    assert 'name="restore" required' in html
 
 
 async def test_without_pairing_an_instances_page_still_stands(samples: SamplePages) -> None:

@@ -106,6 +106,17 @@ async def test_a_page_can_neither_change_nor_look_beyond_its_reader(samples: Sam
         await api.ask(samples.call("page.fleet", OWNER), "quarantine.list", QuarantineList)
 
 
+@pytest.mark.parametrize("name", ["status", "health"])
+async def test_a_filter_with_a_word_that_is_none_is_refused(
+    samples: SamplePages, name: str
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        await samples.show("page.fleet", query={name: "bogus"})
+    problem = refused.value.problem
+    assert (refused.value.status, problem.code, problem.field) == (400, "unknown_value", name)
+    assert "use " in problem.fix
+
+
 async def test_a_stream_begins_with_everything_and_goes_on_with_rows(samples: SamplePages) -> None:
     stream = await samples.stream(page="fleet")
     first = (await anext(stream)).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +87,18 @@ async def test_a_burst_arrives_as_one_and_says_what_was_overtaken() -> None:
     assert hub.dropped == 9
 
 
-def test_a_message_carries_any_html_and_no_line_of_its_own() -> None:
-    assert message("<p>\n  a\r\n\n b</p>", seq=7) == b"id: 7\ndata: <p>\ndata: a\ndata: b</p>\n\n"
+def read_event(sent: bytes) -> str:
+    """Return the data of an event as a browser reads it."""
+    lines = sent.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(line[6:] for line in lines if line.startswith("data: "))
+
+
+@pytest.mark.parametrize("text", ["def f():\n    if x:\n\n        return 1\n", "a\x0bb", "  a"])
+def test_a_message_carries_html_as_it_is(text: str) -> None:
+    assert read_event(message(f"<pre>{text}</pre>", seq=7)) == f"<pre>{text}</pre>"
+
+
+def test_a_message_has_no_line_of_its_own() -> None:
+    sent = message("<p>\n  a\r\n\r b</p>", seq=7)
+    assert sent == b"id: 7\ndata: <p>\ndata:   a\ndata: \ndata:  b</p>\n\n"
     assert signal("gone", seq=7) == b"id: 7\nevent: gone\ndata: gone\n\n"

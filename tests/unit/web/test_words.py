@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.web.parts.moments import moment, parse_ms, relative_words
-from holdfast.web.parts.words import STATUSES, spoken, status_badge, wanted_words
-from holdfast.wire.api.instances import Status
+from holdfast.web.parts.words import HEALTH_BADGES, spoken, status_badge, wanted_words
+from holdfast.wire.health import HealthCode
 from holdfast.wire.times import time_text
 from tests.unit.web.shapes import NOW, view
 
@@ -36,24 +36,16 @@ def test_no_moment_is_no_moment() -> None:
 
 
 def test_every_status_has_a_badge() -> None:
-    assert set(STATUSES) == set(get_args(Status))
+    assert set(HEALTH_BADGES) == set(get_args(HealthCode))
 
 
 @pytest.mark.parametrize(
-    ("fields", "text", "tone"),
-    [
-        ({}, "Running", "ok"),
-        ({"agent_ready": False}, "Agent down", "bad"),
-        ({"contact": "lost"}, "No contact", "bad"),
-        ({"contact": "lost", "agent_ready": False}, "No contact", "bad"),
-        ({"status": "stopped", "desired": "stopped"}, "Stopped", "off"),
-        ({"status": "stopped"}, "Stopped", "warn"),
-        ({"status": "starting"}, "Starting", "busy"),
-    ],
+    ("code", "text", "tone"),
+    [("ready", "Ready", "ok"), ("parked", "Parked", "bad"), ("unreported", "Not known", "warn")],
 )
-def test_the_worst_is_said_first(fields: dict[str, object], text: str, tone: str) -> None:
-    badge = status_badge(view(**fields))
-    assert (badge.text, badge.tone) == (text, tone)
+def test_the_badge_is_the_one_status(code: str, text: str, tone: str) -> None:
+    badge = status_badge(view(health={"code": code, "text": "because"}))
+    assert (badge.text, badge.tone, badge.why) == (text, tone, "because")
 
 
 def test_what_is_wanted_is_said_only_where_it_differs() -> None:

@@ -118,3 +118,10 @@ def test_depth_is_counted_without_a_stack() -> None:
 def test_a_time_that_nobody_can_write_is_shown_as_the_last_that_can_be(at_ms: int) -> None:
     shown = parse_time(time_text(at_ms))
     assert (shown == TIME_MS_MAX) == (at_ms > 0)
+
+
+@pytest.mark.parametrize("raw", [b"{", b'"\xff"', b"[" * 100_000, b"1"])
+def test_what_is_no_json_of_a_type_is_one_error(raw: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        parsers.json_as(dict[str, list[object]], raw)
+    assert parsers.json_as(dict[str, int], b'{"a": 1}') == {"a": 1}

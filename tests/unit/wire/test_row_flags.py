@@ -11,11 +11,13 @@ CHANGES_NOTHING = {
     "clawmetry.files", "clawmetry.heartbeat", "clawmetry.ingest", "clawmetry.intent",
     "clawmetry.logs", "clawmetry.memory", "clawmetry.register", "clawmetry.sessions",
     "clawmetry.shared-trace", "clawmetry.snapshot", "clawmetry.stream", "clawmetry.trial",
-    "controller.checkin", "controller.intent",
+    "controller.checkin", "controller.intent", "debug.graceful-stop", "debug.reconcile-dry-run",
+    "debug.replay-events", "debug.send-message",
     "gradata.activation", "gradata.connect", "gradata.corpus", "gradata.correct",
     "gradata.manifest", "gradata.metrics", "gradata.push", "gradata.rules", "gradata.sync",
     "ingest.batch", "ingest.verdicts", "instance.open", "observer.copy", "observer.samples",
     "rehearse.dry-run", "rehearse.explain", "rehearse.replay", "rehearse.what-if",
+    "tools.heartbeat",
 }  # fmt: skip
 """Rows that are sent, and are no order of a person: they need no idempotency key."""
 
@@ -29,9 +31,11 @@ def test_what_is_sent_is_an_order_unless_it_is_a_program_or_a_question() -> None
 
 def test_reads_of_an_agents_content_and_tries_of_its_rules_are_audited_too() -> None:
     assert {row.name for row in ENDPOINTS if row.audited and not row.mutates} == {
-        "config.get", "content.export", "files.read", "instance.open",
-        "page.instance-next", "rehearse.dry-run", "rehearse.explain",
-        "rehearse.replay", "rehearse.what-if",
+        "config.get", "content.export", "debug.bead", "debug.drain-status", "debug.graceful-stop",
+        "debug.nudges", "debug.reconcile-dry-run", "debug.replay-events", "debug.send-message",
+        "debug.status", "debug.wasteland", "debug.wasteland-beads", "files.read", "instance.open",
+        "page.instance-next", "page.town-next", "page.town-what-if", "rehearse.dry-run",
+        "rehearse.explain", "rehearse.replay", "rehearse.what-if",
     }  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.machine.controller.settings import child_environment
-from holdfast.world.clouds.process_spawn import INHERITED, carried, inherited_from
+from holdfast.world.clouds.spec import carried
+from holdfast.world.processes.barrier import INHERITED, inherited_from
 
 
 def test_only_what_is_named_is_handed_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.world.clouds.process_log import NotALogError, older, open_log, rotate, tail
+from holdfast.world.processes.log import NotALogError, older, open_log, rotate, tail
 
 SECRET = "x" * 100 + "\n"
 

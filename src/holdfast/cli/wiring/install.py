@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import shutil
@@ -75,7 +76,9 @@ def plan_install(agent: Edited | Owned, places: Places, command: list[str]) -> l
         after = _add(agent, text, entry)
     except WiringError as error:
         where = ".".join(agent.keys)
-        raise WiringError(f"{path}: {error}. To add by hand, under {where}: {entry}") from None
+        # JSON is also YAML, so each of the files takes it as it is.
+        by_hand = json.dumps(entry, ensure_ascii=False)
+        raise WiringError(f"{path}: {error}. To add by hand, under {where}: {by_hand}") from None
     made = known.made if known else before is None or (text != before and _is_nothing(agent, text))
     undone = undo.of_edit(
         text,
@@ -108,8 +111,9 @@ def plan_uninstall(agent: Edited | Owned, places: Places) -> list[Change]:
     forgotten = [kept.change(path, None)] if known else []
     if after == before:
         return forgotten
-    made = known.made if known else True
-    gone = made and not path.is_symlink() and _is_nothing(agent, after)
+    # Without a record nobody knows who made the file: what is left of it stays.
+    made = known.made if known else False
+    gone = made and _is_nothing(agent, after)
     folders = tuple(map(Path, known.folders)) if known else ()
     return [Change(path, before, None if gone else after, folders if gone else ()), *forgotten]
 
@@ -255,7 +259,8 @@ def carry_out(changes: list[Change]) -> None:
         if not change.ours and _existing(change.path) != change.before:
             raise WiringError(f"{change.path} was changed meanwhile; nothing was written to it")
         if change.after is None:
-            change.path.unlink(missing_ok=True)
+            # A link is its owner's; what it led to was made by us.
+            _target(change.path).unlink(missing_ok=True)
             _remove_empty(change.folders)
         else:
             _replace(change.path, change.after)

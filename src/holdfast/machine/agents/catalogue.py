@@ -16,6 +16,7 @@ from holdfast.machine.agents.drain import DrainWay
 from holdfast.machine.agents.openclaw import keys as openclaw_keys
 from holdfast.machine.agents.openclaw import run, secrets
 from holdfast.machine.agents.pairing import Pairing, Place, Plan
+from holdfast.machine.agents.work import WorkFiles
 
 _DEMO_MODULE: Final = "holdfast.machine.agents.demo"
 _DEMO_PROGRAM: Final = str(PurePath(__file__).with_name(_DEMO_MODULE.rpartition(".")[2] + ".py"))
@@ -58,7 +59,9 @@ class Profile:
     installs a version below a folder and prints the path. `pairing` is None for an agent without
     pairing, `keys` for one that must restart to use a new key, `refer` for one that needs no
     references to secrets in its configuration. `doctor_argv` diagnoses, and repairs if `fix` is
-    set.
+    set. `work_argv` hands work to the running agent, prints what comes of it and ends with it; None
+    for an agent that cannot be handed any. `reads_state_of` says whether a release reads all that
+    another one wrote.
     """
 
     name: str
@@ -85,6 +88,8 @@ class Profile:
     drain: Callable[[str | None], DrainWay | None] | None = None
     install_argv: Callable[[Place, str, str], tuple[str, ...]] | None = None
     refer: Refer | None = None
+    work_argv: Callable[[Place, WorkFiles], tuple[str, ...]] | None = None
+    reads_state_of: Callable[[str, str], bool] = field(default=lambda _release, _other: True)
 
 
 def _demo_argv(place: Place) -> tuple[str, ...]:
@@ -141,7 +146,11 @@ DEMO: Final = Profile(
         program=_demo,
     ),
     drain=lambda _version: drain.DEMO,
-)
+    work_argv=lambda place, files: (
+        *_demo(place), "agent", "--port", str(place.port),
+        "--message-file", files.prompt, "--folder", files.folder, "--env", files.env,
+    ),
+)  # fmt: skip
 
 OPENCLAW: Final = Profile(
     name="openclaw",
@@ -166,6 +175,8 @@ OPENCLAW: Final = Profile(
     drain=drain.openclaw_drain,
     install_argv=run.install_argv,
     refer=secrets.refer,
+    work_argv=run.work_argv,
+    reads_state_of=run.reads_state_of,
 )
 
 PROFILES: Final[Mapping[str, Profile]] = {profile.name: profile for profile in (DEMO, OPENCLAW)}

@@ -9,6 +9,7 @@ hundredths of a second. It listens on loopback only and must not be used as a re
     python -m holdfast.machine.agents.demo --version | doctor --fix
     python -m holdfast.machine.agents.demo pairing list|approve CHANNEL [CODE] [--json] [--notify]
     python -m holdfast.machine.agents.demo devices list|approve [ID] [--json]
+    python -m holdfast.machine.agents.demo agent --port N --message-file F --folder DIR --env F
 
 It answers approved people only. A person who writes on its page or by the configured channel gets a
 pairing request first, stored in the files and by the rules of OpenClaw releases up to 2026.7.
@@ -24,15 +25,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import queue
 import signal
 import socketserver
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 VERSION: Final = "2026.1.0"
 COMMIT: Final = "abc1234"
@@ -185,6 +187,9 @@ class Exchange(socketserver.StreamRequestHandler):
         if method == "POST" and path.startswith("/_demo/"):
             self._fault(path.removeprefix("/_demo/"), token)
             return
+        if method == "POST" and path == "/agent":
+            self._work(token, body)
+            return
         if method == "POST" and path == "/say":
             self._say(body)
             return
@@ -204,6 +209,13 @@ class Exchange(socketserver.StreamRequestHandler):
         reply = self.demo.lobby.hear(CHANNEL, sender, text) if sender else "Who are you?"
         page = _PAGE.format(said=html.escape(reply))
         self._send(200, page.encode(), "text/html; charset=utf-8")
+
+    def _work(self, token: str, body: bytes) -> None:
+        """Do what an attempt of a town asks for."""
+        if self._knows(token):
+            work().serve(self.connection, json.loads(body))
+        else:
+            self._send(401, b'{"error":"Unauthorized"}', "application/json")
 
     def _head(self) -> tuple[str, str, str, bytes] | None:
         words = self.rfile.readline(_HEAD_BYTES_MAX).decode("latin-1").split()
@@ -239,11 +251,14 @@ class Exchange(socketserver.StreamRequestHandler):
             if kind == _WS_CLOSE:
                 return
 
-    def _fault(self, fault: str, token: str) -> None:
+    def _knows(self, token: str) -> bool:
         import hmac  # noqa: PLC0415  it loads a library of 4 MB that a running agent never needs
 
         expected = self.demo.options.token
-        if not expected or not hmac.compare_digest(token.encode(), expected.encode()):
+        return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
+
+    def _fault(self, fault: str, token: str) -> None:
+        if not self._knows(token):
             self._send(401, b'{"error":"Unauthorized"}', "application/json")
             return
         if fault == "device":
@@ -474,6 +489,9 @@ def main(arguments: list[str]) -> int:
         if "doctor" not in arguments:
             return EX_CONFIG
         config = {}
+    if arguments[:1] == ["agent"]:
+        code: int = work().ask(arguments[1:], os.environ.get("DEMO_TOKEN", ""))
+        return code
     if arguments[:1] in (["pairing"], ["devices"]):
         time.sleep(float(config.get("commandS", 0)))
         return decide(arguments, Lobby(state))
@@ -485,6 +503,18 @@ def main(arguments: list[str]) -> int:
     demo = Demo(read_options(arguments, state, config))
     serve(demo)
     return 0
+
+
+def work() -> Any:
+    """Return the module beside this file about work: a program run by path has no package."""
+    from importlib.util import module_from_spec, spec_from_file_location  # noqa: PLC0415  as hmac
+
+    spec = spec_from_file_location("demo_work", Path(__file__).with_name("demo_work.py"))
+    assert spec is not None, "it is a Python file"
+    assert spec.loader is not None, "it is a Python file"
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -533,11 +563,11 @@ def read_options(arguments: list[str], state: Path, config: dict[str, Any]) -> O
 def serve(demo: Demo) -> None:
     """Answer, write and print until SIGTERM or SIGINT; the fault `hang` ignores both."""
     say("info", "starting")
-    stop = threading.Event()
+    ends = queue.SimpleQueue[int]()  # its put takes no lock, so a handler may call it
 
-    def end(_number: int, _frame: object) -> None:
+    def end(number: int, _frame: object) -> None:
         if not demo.hanging.is_set():
-            stop.set()
+            ends.put(number)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
@@ -551,18 +581,16 @@ def serve(demo: Demo) -> None:
     if demo.options.stranger_s:
         words = (CHANNEL, "ada", "hello")
         threading.Timer(demo.options.stranger_s, demo.lobby.hear, words).start()
-    while not stop.wait(demo.options.beat_s):
+    while True:
+        with suppress(queue.Empty):
+            ends.get(timeout=demo.options.beat_s)
+            break
         if not demo.hanging.is_set():
             transcript.turn()
             say("info", "wrote a turn")
     say("info", "stopping")
-    _leave()
-
-
-def _leave() -> NoReturn:
-    """Exit at once, without waiting for the request threads."""
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(0)  # at once, without waiting for the request threads
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Final
 
 from holdfast.machine.confine.landlock import (
     IOCTL_DEV,
+    PRIVATE,
     READ,
     READ_DIR,
     READ_FILE,
@@ -32,8 +33,6 @@ SYSTEM: Final = (
 REPLACED: Final = ("/etc/resolv.conf", "/etc/localtime", "/etc/ssl/certs")
 """Links that distributions make to files outside /etc, which may be replaced at run time."""
 
-PRIVATE: Final = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the sandbox's own, empty at first
-"""Folders a sandbox gets its own copy of: sockets of other programs are in the host's."""
 
 _OF_THE_KERNEL: Final = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
 """Parts of /proc that belong to no process.

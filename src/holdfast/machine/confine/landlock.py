@@ -47,6 +47,9 @@ WRITE: Final = (1 << 16) - 1
 _FIRST_RIGHTS: Final = REFER - 1
 _OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
+PRIVATE: Final = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the sandbox's own, empty at first
+"""Folders a sandbox gets its own copy of: sockets of other programs are in the host's."""
+
 ABI_REFER: Final = 2
 ABI_TRUNCATE: Final = 3
 ABI_PORTS: Final = 4
@@ -165,15 +168,31 @@ class Kernel:
     def allow_ports(self, connect: Iterable[int], bind: Iterable[int]) -> int:
         """Return the descriptor of a ruleset that allows TCP on these ports alone.
 
-        Passing it to other processes saves them tens of thousands of calls.
+        Passing it to other processes saves them tens of thousands of calls. As every ruleset it
+        refuses moves from one folder to another; `allow_moves` allows some.
         """
-        ruleset = self._create_ruleset(0, BIND_TCP | CONNECT_TCP)
+        ruleset = self._create_ruleset(REFER, BIND_TCP | CONNECT_TCP)
         connects, binds = set(connect), set(bind)
         for port in sorted(connects | binds):
             access = CONNECT_TCP * (port in connects) | BIND_TCP * (port in binds)
             rule = access.to_bytes(8, sys.byteorder) + port.to_bytes(8, sys.byteorder)
             self._check(self._libc.syscall(_ADD_RULE, ruleset, _NET_PORT, rule, 0))
         return ruleset
+
+    def allow_moves(self, ruleset: int, folders: Iterable[str]) -> None:
+        """Let files be moved and linked within these folders, as far as other rules allow it.
+
+        A ruleset that says nothing of it refuses it, with EXDEV: git cannot push there. The same
+        folder again takes no memory.
+        """
+        for folder in folders:
+            try:
+                parent = os.open(folder, _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            rule = REFER.to_bytes(8, sys.byteorder) + parent.to_bytes(4, sys.byteorder)
+            self._check(self._libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+            os.close(parent)
 
     def enforce(self, ruleset: int) -> None:
         """Enforce a ruleset on this process and its descendants."""
@@ -362,6 +381,11 @@ def socket_filter(machine: str) -> bytes | None:
     return code.encode()
 
 
+_FRESH: Final = (*PRIVATE, "/dev")
+"""Mounted anew for each sandbox. The ruleset of ports is shared and would grow by each of them; so
+a move between two folders of these copies."""
+
+
 def become(plan: Plan) -> NoReturn:
     """Confine this process, then run the program in it."""
     try:
@@ -372,6 +396,8 @@ def become(plan: Plan) -> NoReturn:
             kernel.restrict_files(plan.abi, plan.rules)
         machine, program = os.uname().machine, None
         if plan.ports >= 0:
+            own = (path for access, path in plan.rules if access & REFER and path not in _FRESH)
+            kernel.allow_moves(plan.ports, own)
             kernel.enforce(plan.ports)
             program = port_filter(machine)
         elif plan.ports == NO_SOCKETS:

@@ -53,14 +53,16 @@ class ConfineError(ValueError):
 class Order:
     """How a cloud wants its machines confined.
 
-    `hidden` is invisible to every agent, `write` belongs to the machine. `path` is the PATH of the
-    plane's own user, `files` are named by other variables of that user; an owner's could name
-    anything. `asked_read` and `asked_write` are set by an operator. `ports` are the first and last
-    port of machines, `plane` is the plane's own; 0 for unknown.
+    `hidden` is invisible to every agent, `write` belongs to the machine, `read` is lent to it; both
+    may be inside what is hidden. `path` is the PATH of the plane's own user, `files` are named by
+    other variables of that user; an owner's could name anything. `asked_read` and `asked_write` are
+    set by an operator. `ports` are the first and last port of machines, `plane` is the plane's own;
+    0 for unknown.
     """
 
     kind: Wanted = "auto"
     hidden: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     path: str = ""
     files: tuple[str, ...] = ()
@@ -176,7 +178,7 @@ class Confinement:
     def _scope(self, read: Sequence[str], write: Sequence[str]) -> Scope:
         order = self._order
         wishes = Wishes(
-            read=read,
+            read=(*order.read, *read),
             write=(*order.write, *write),
             programs=(*programs_on(order.path), *order.files),
             asked_read=order.asked_read,

@@ -9,6 +9,7 @@ see `bootstrap.py`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.failure import brief
 from holdfast.machine.confine.sandbox import ConfineError
-from holdfast.machine.controller import limits, sealed_settings, settings
+from holdfast.machine.controller import certificates, limits, sealed_settings, settings
 from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
 from holdfast.machine.controller.health_listener import FirstListener, open_socket
 from holdfast.machine.controller.lifecycle import Lifecycle
@@ -64,6 +65,7 @@ class Boot:
                 "decrypting": self._decrypt,
                 "directories": self._make_folders,
                 "runtime-config": self._configure,
+                "upgrade": self._upgrade,
                 "onboard": self._onboard,
                 "device-pairing": self._repair_devices,
                 "doctor": self._call_doctor,
@@ -154,9 +156,13 @@ class Boot:
         controller.report()
         controller.start_observer()
 
+    async def _upgrade(self) -> None:
+        assert self._controller is not None, "it was made in the phase before"
+        await self._controller.upgrade()
+
     async def _onboard(self) -> None:
         """Make the agent's folders and first files."""
-        assert self._agent is not None, "it was made in the phase before"
+        assert self._agent is not None, "it was made in a phase before"
         await asyncio.to_thread(self._agent.prepare)
 
     async def _repair_devices(self) -> None:
@@ -226,7 +232,17 @@ class Boot:
 async def _import_heavy() -> None:
     """Import in a thread that then ends, so that health is answered meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        await asyncio.get_running_loop().run_in_executor(pool, importlib.import_module, _HEAVY)
+        await asyncio.get_running_loop().run_in_executor(pool, import_heavy)
+
+
+def import_heavy() -> None:
+    """Import without what a start does not need: certificates, and a search for garbage."""
+    gc.disable()  # an import makes thousands of objects that stay: a tenth of its time
+    try:
+        with certificates.unread():
+            importlib.import_module(_HEAVY)
+    finally:
+        gc.enable()
 
 
 def make_folders(home: Path) -> None:

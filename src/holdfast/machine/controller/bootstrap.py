@@ -44,6 +44,7 @@ PHASES: Final = (
     Phase(name="decrypting", shown="bootstrap", critical=True, deadline_s=10),
     Phase(name="directories", shown="bootstrap", critical=True, deadline_s=10, again_s=30),
     Phase(name="runtime-config", shown="runtime-config", critical=True, deadline_s=60, again_s=30),
+    Phase(name="upgrade", shown="upgrade", deadline_s=3_600),
     Phase(name="onboard", shown="onboard", deadline_s=30),
     Phase(name="device-pairing", shown="device-pairing", deadline_s=30),
     Phase(name="doctor", shown="doctor", deadline_s=180),

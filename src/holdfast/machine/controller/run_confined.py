@@ -51,7 +51,8 @@ def run(argv: Sequence[str]) -> int:
     confinement = open_confinement(running.confine, agent_port=running.agent_port)
     launch = confinement.wrap(
         argv, env=env, cwd=os.getcwd(),  # noqa: PTH109  a text is wanted
-        read=(running.install,) if running.install else (), write=(running.agent_home,),
+        read=(running.install,) if running.install else (),
+        write=(running.agent_home,) if running.agent_home else (),
     )  # fmt: skip
     if launch.report is None:
         for descriptor in launch.inherited:

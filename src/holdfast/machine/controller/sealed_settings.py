@@ -12,13 +12,19 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
+
+from holdfast.kernel.failure import reason
 
 PREFIX: Final = "enc:v1:"
 SEALED: Final = ("KILOCLAW_ENC_", "HOLDFAST_ENC_")
 """Prefixes of sealed names; of two for one variable, the later kind counts."""
 
 KEYS: Final = ("HOLDFAST_ENV_KEY", "KILOCLAW_ENV_KEY")
+KEY_FILE: Final = "HOLDFAST_ENV_KEY_FILE"
+"""Names a file that holds the key, for clouds whose machines' variables can be read by others."""
 
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
@@ -45,11 +51,13 @@ def decrypt_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 def is_sealing(name: str) -> bool:
     """Return whether a variable is a sealed value or the key, which must not be passed on."""
-    return name in KEYS or name.startswith(SEALED)
+    return name in KEYS or name == KEY_FILE or name.startswith(SEALED)
 
 
 def _read_key(environ: Mapping[str, str]) -> bytes:
     text = next((environ[name] for name in KEYS if environ.get(name)), "")
+    if not text and environ.get(KEY_FILE):
+        text = _take_key(Path(environ[KEY_FILE]))
     if not text:
         message = f"{KEYS[0]}: missing, but there are sealed values"
         raise SealError(message)
@@ -58,6 +66,18 @@ def _read_key(environ: Mapping[str, str]) -> bytes:
         message = f"{KEYS[0]}: {len(key)} bytes, want {_KEY_BYTES}"
         raise SealError(message)
     return key
+
+
+def _take_key(path: Path) -> str:
+    """Return the key in a file and empty it: its cloud writes it anew before each start."""
+    try:
+        text = path.read_text("ascii").strip()
+        path.write_bytes(b"")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SealError(f"{KEY_FILE}: {path} cannot be read and emptied: {reason(error)}") from None
+    with suppress(OSError):
+        path.unlink()
+    return text
 
 
 def _open(key: bytes, name: str, value: str) -> str:

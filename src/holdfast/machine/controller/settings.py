@@ -90,7 +90,8 @@ class Running:
     environment the agent inherits. `confine` is the confinement a cloud wants, empty for none.
     `shared_cpu` means that the processors are shared with other machines, so that a busy machine
     does not count as idle. `drain_ms` is how long running work is waited for, None for the agent's
-    own limit. `supervision` overrides figures of supervision by name.
+    own limit. `supervision` overrides figures of supervision by name. `install` is the installation
+    of the agent, `version_turn` the number of the order that chose it.
     """
 
     agent: str
@@ -98,6 +99,7 @@ class Running:
     agent_port: int
     arguments: tuple[str, ...]
     install: str
+    version_turn: int
     python: str
     stop_grace_ms: int | None
     drain_ms: int | None
@@ -171,7 +173,7 @@ def read_reporting(environ: Mapping[str, str]) -> Reporting:
     file = environ.get("HOLDFAST_CREDENTIALS_FILE", "")
     return Reporting(
         sandbox_id=_first(environ, "HOLDFAST_SANDBOX_ID", "KILOCLAW_SANDBOX_ID"),
-        machine_id=_first(environ, "HOLDFAST_MACHINE_ID", "FLY_MACHINE_ID"),
+        machine_id=_machine_id(environ),
         epoch=_number(environ, "HOLDFAST_MACHINE_EPOCH", default=0, least=0),
         checkin_url=checkin,
         wake_url=wake,
@@ -184,6 +186,16 @@ def read_reporting(environ: Mapping[str, str]) -> Reporting:
         ),
         commit=environ.get("HOLDFAST_COMMIT") or "unknown",
     )
+
+
+def _machine_id(environ: Mapping[str, str]) -> str:
+    """Return the id of this machine as its cloud has it.
+
+    Where ids are unique within a scope only, such as an app at Fly, the scope is part of it.
+    """
+    own = _first(environ, "HOLDFAST_MACHINE_ID", "FLY_MACHINE_ID")
+    scope = environ.get("HOLDFAST_MACHINE_SCOPE", "")
+    return f"{scope}.{own}" if scope and own else own
 
 
 def read_running(environ: Mapping[str, str]) -> Running:
@@ -199,6 +211,7 @@ def read_running(environ: Mapping[str, str]) -> Running:
         agent_port=_port(environ, "HOLDFAST_AGENT_PORT", default=AGENT_PORT),
         arguments=_arguments(environ.get("HOLDFAST_AGENT_ARGS", "[]")),
         install=environ.get("HOLDFAST_OPENCLAW_HOME", ""),
+        version_turn=_number(environ, "HOLDFAST_AGENT_TURN", default=0, least=0),
         python=sys.executable,
         stop_grace_ms=grace_ms or None,
         drain_ms=_drain_ms(environ),

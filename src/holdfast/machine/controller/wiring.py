@@ -28,6 +28,7 @@ from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import UNKNOWN, Version
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.bootstrap import Bootstrap, PhaseError
+from holdfast.machine.controller.certificates import HostCertificates
 from holdfast.machine.controller.credentials import Credentials, Pair
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
@@ -47,6 +48,7 @@ from holdfast.machine.controller.report.long_poll import Wake
 from holdfast.machine.controller.server import Doors, open_doors
 from holdfast.machine.controller.settings import Observing, Proxying, Reporting, Running
 from holdfast.machine.controller.supervise import State
+from holdfast.machine.controller.work.jobs import WorkJobs
 from holdfast.wire.address import LOOPBACK, Address
 from holdfast.wire.controller.checkin import BootCounters, CommandOutcome
 from holdfast.wire.controller.directive import Directive
@@ -94,7 +96,8 @@ class Controller:
             proxy_token=proxying.token, clock=clock,
         )  # fmt: skip
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=16), cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=16, ssl=HostCertificates()),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._sampler = Sampler(home)
         self._orders = Orders(reporting.epoch, notify=self._notice, clock=clock, log=log)
@@ -115,6 +118,7 @@ class Controller:
         self._device_repair: DeviceRepair | None = None
         self._maintenance: Maintenance | None = None
         self._observer: ObserverProcess | None = None
+        self._work: WorkJobs | None = None
         self._reports = False
         self._degraded = ""
         self._slow: asyncio.TimerHandle | None = None
@@ -179,10 +183,15 @@ class Controller:
         self._pairing = self._make_pairing(agent, runtime, running)
         self._device_repair = self._make_device_repair(agent, runtime, running)
         self._observer = self._make_observer(agent, child_processes)
+        work = self._work = WorkJobs(
+            agent, self._home / "run" / "work", clock=self._clock, log=self._log,
+            is_ready=lambda: runtime.supervisor.state.ready,
+        )  # fmt: skip
+        await work.open()
         context = Context(
             identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
             supervisor=runtime.supervisor, agent=agent, version=runtime.version,
-            maintenance=maintenance, bootstrap=bootstrap,
+            maintenance=maintenance, bootstrap=bootstrap, work=work,
             shared_cpu=running.shared_cpu, pairing=self._pairing,
             device_repair=self._device_repair, observer=self._observer,
             owner_calls=self._make_owner_calls(agent), log=self._log,
@@ -209,6 +218,14 @@ class Controller:
             landlock_abi=confinement.found.landlock_abi, reason=confinement.found.reason,
         )  # fmt: skip
         return confinement
+
+    async def upgrade(self) -> None:
+        """Change the agent's version if another one was given; raise OSError."""
+        assert self._runtime is not None, "open_context comes first"
+        if await self._runtime.change_version():
+            path = self._home / "run" / INSTALLED_FILE
+            identity = self._runtime.version.identity()
+            await asyncio.to_thread(atomic_file.write, path, identity)
 
     async def repair_devices(self) -> None:
         """Repair the agent's record of its own client; raise nothing."""
@@ -271,6 +288,8 @@ class Controller:
 
     def _closings(self, number: int) -> list[Coroutine[None, None, None]]:
         closings = [] if self._pairing is None else [self._pairing.close()]
+        if self._work is not None:
+            closings.append(self._work.close())
         if self._maintenance is not None:
             closings.append(self._maintenance.close())
         if self._observer is not None:
@@ -319,6 +338,8 @@ class Controller:
             observer=None if self._observer is None else self._observer.told,
             pairing_epoch=0 if self._pairing is None else self._pairing.epoch,
             pairing_count=0 if self._pairing is None else self._pairing.count,
+            channel_trouble="" if self._pairing is None else self._pairing.channel_trouble,
+            version_change=None if runtime is None else runtime.upgrades.told,
         )
 
     def _make_pairing(

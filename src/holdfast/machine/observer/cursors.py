@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _sqlite3 as sqlite3
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
@@ -80,6 +80,11 @@ _EDGE_AT_CURSOR: Final = (
     " WHERE content = ? AND stream = ?"
 )
 _EDGES_PASSED: Final = "DELETE FROM observer_edges WHERE content = ? AND stream = ? AND offset <= ?"
+_EDGES_BEHIND: Final = (
+    "DELETE FROM observer_edges WHERE content = ? AND offset <="
+    " (SELECT offset FROM observer_cursors"
+    " WHERE content = observer_edges.content AND stream = observer_edges.stream)"
+)
 _NEXT_EDGE: Final = (
     "SELECT min(offset) FROM observer_edges WHERE content = ? AND stream = ? AND offset > ?"
 )
@@ -118,6 +123,7 @@ _QUEUED: Final = (
     "SELECT substr(event_id, 1, instr(event_id, ':') - 1), count(*) FROM sync_queue"
     " WHERE state = 0 GROUP BY 1"
 )
+_REMEMBERED: Final = "SELECT event_id FROM sync_queue WHERE event_id >= ? AND event_id < ?"
 _WAITING: Final = "SELECT pending, pending_bytes FROM outbox_meta WHERE one = 1"
 
 
@@ -164,15 +170,39 @@ def save(current: Transaction, cursor: Cursor) -> None:
     current.execute(_EDGES_PASSED, (cursor.content, cursor.stream, cursor.offset))
 
 
-def rewind(current: Transaction, content: str, stream: str, offset: int) -> None:
-    """Put a cursor back to `offset`, where an upload began, if it is beyond.
+class Place(NamedTuple):
+    """Where an upload begins: its stream, and the offset there."""
 
-    Both ends of the upload are kept as edges, at which reading stops: it may have arrived without
-    an answer, and only an upload of the same events is known to the plane as the same.
+    stream: str
+    start: int
+
+
+def rewind(
+    current: Transaction, content: str, withdrawn: Iterable[Place], ends: Sequence[Place] = ()
+) -> None:
+    """Put cursors back to where withdrawn uploads began, if they are beyond; see `_keep_ends`."""
+    _keep_ends(current, content, ends)
+    for stream, start in withdrawn:
+        current.execute(_REWIND, (start, content, stream))
+    current.execute(_EDGES_BEHIND, (content,))
+
+
+def _keep_ends(current: Transaction, content: str, uploads: Sequence[Place]) -> None:
+    """Keep the ends of uploads as edges, at which reading stops, before cursors are put back.
+
+    They may have arrived, with an answer or without one, and only an upload of the same events is
+    known to the plane as the same. One ends where the next begins, the last one at the cursor.
     """
-    current.execute(_EDGE_AT_CURSOR, (content, stream))
-    current.execute(_EDGE, (content, stream, offset))
-    current.execute(_REWIND, (offset, content, stream))
+    for stream in {upload.stream for upload in uploads}:
+        current.execute(_EDGE_AT_CURSOR, (content, stream))
+    for stream, start in uploads:
+        current.execute(_EDGE, (content, stream, start))
+
+
+def remembered(current: Transaction, prefix: str) -> list[str]:
+    """Return the event ids of the queue's rows that begin so: delivered ones too, for a while."""
+    found = current.execute(_REMEMBERED, (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+    return [event_id for (event_id,) in found.fetchall()]
 
 
 def bounds(connection: sqlite3.Connection) -> dict[str, int]:
@@ -185,9 +215,14 @@ def bound(current: Transaction, content: str, since_ms: int) -> None:
     current.execute("INSERT OR REPLACE INTO observer_bounds VALUES (?, ?)", (content, since_ms))
 
 
-def widen(current: Transaction, content: str, since_ms: int) -> None:
-    """Put cursors of a class back to what they passed over as older than a later time than this."""
+def widen(current: Transaction, content: str, since_ms: int, ends: Sequence[Place] = ()) -> None:
+    """Put cursors of a class back to what they passed over as older than a later time than this.
+
+    Uploads that begin at `ends` are read again as they were: see `_keep_ends`.
+    """
+    _keep_ends(current, content, ends)
     current.execute(_WIDEN, (content, since_ms))
+    current.execute(_EDGES_BEHIND, (content,))
 
 
 class Live(NamedTuple):

@@ -179,10 +179,11 @@ class Gate:
         found = self.asked()
         return found is not None and found.number == number
 
-    def end_preview(self) -> None:
-        """Let out no more for the preview that was asked for last."""
+    def end_preview(self, number: int) -> None:
+        """Let out no more for a preview; one that was asked for after it goes on."""
         with self._lock:
-            self._preview = None
+            if self._preview is not None and self._preview.number == number:
+                self._preview = None
 
     def _in_time(self, preview: Preview) -> bool:
         passed_ms = self._clock.steady_ms() - self._preview_ms

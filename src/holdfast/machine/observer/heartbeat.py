@@ -18,7 +18,7 @@ from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.questions import Heartbeat, WakePoll
 from holdfast.machine.observer.registration import PLATFORM, Registration
 from holdfast.machine.observer.upload import Reply, Uploader
-from holdfast.wire.limits import WAKE_WAIT_S_MAX
+from holdfast.wire.limits import NODE_WAIT_S_MAX
 
 _NO_SUCH_ROUTE = (404, 405, 501)
 
@@ -147,7 +147,7 @@ class Heart:
         if self._registration.config is None:
             return limits.WAKE_RETRY_MS
         began_ms = self._clock.steady_ms()
-        reply = self._uploader.ask(WakePoll(wait=WAKE_WAIT_S_MAX))
+        reply = self._uploader.ask(WakePoll(wait=NODE_WAIT_S_MAX))
         if reply.status in _NO_SUCH_ROUTE:
             return limits.WAKE_MUTED_MS
         fields = gate.read_fields(reply.status, reply.body)

@@ -170,7 +170,7 @@ SESSION_CHARS_MAX: Final = 4_096
 OpenClaw's have 36 characters."""
 
 STUCK_MS: Final = 120_000
-"""Time without a step of reading after which it is said to hang: a database may take 10 s."""
+"""Time without a step of reading after which it is said to hang: a database may take QUERY_S."""
 
 SWEEP_MS: Final = 3_600_000
 """Time between two looks for cursors of files that are gone."""

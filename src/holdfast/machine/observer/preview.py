@@ -27,7 +27,8 @@ _CONTENT_FIELDS: Final = ("events", "lines", "sessions", "memory_content", "snap
 class ClassPreview(NamedTuple):
     """What of one class would be sent: how many sources, items and bytes, and some of it.
 
-    A source of the counters is a day. `whole` is false where the time was over before all was read.
+    A source of the counters is a day. `whole` is false where the time was over before all was read,
+    or something could not be read.
     """
 
     content: ContentClass
@@ -68,11 +69,13 @@ def previews(
         after = len(CLASSES) - at - 1
         ends_at_ms = left_ms() * after / (after + 1)
         is_over = partial(_is_over, left_ms, ends_at_ms)
+        unread: list[OSError] = []
         if content == "counters":
-            found: Sequence[Source] = _days(programs, is_over)
+            found: Sequence[Source] = _days(programs, is_over, unread)
         else:
             found = _sources(programs, content)
-        yield _preview(content, found, since_ms, is_over)
+        made = _preview(content, found, since_ms, is_over, unread)
+        yield made._replace(whole=made.whole and not unread)
 
 
 def _is_over(left_ms: Callable[[], float], ends_at_ms: float) -> bool:
@@ -83,13 +86,18 @@ def _sources(programs: Sequence[Program], content: ContentClass) -> list[Source]
     return [source for program in programs for source in program.sources(content)]
 
 
-def _days(programs: Sequence[Program], is_over: Callable[[], bool]) -> list[DayCounts]:
-    """Return the numbers of every transcript by day, as the observer counts them."""
+def _days(
+    programs: Sequence[Program], is_over: Callable[[], bool], unread: list[OSError]
+) -> list[DayCounts]:
+    """Return the numbers of every transcript by day, as the observer counts them.
+
+    What cannot be read is added to `unread`.
+    """
     counter = Counter()
     with closing(sqlite3.connect(":memory:")) as connection:
         counts.prepare(connection)
         sources = _sources(programs, "transcripts")
-        for part in chain.from_iterable(map(_lines, sources)):
+        for part in chain.from_iterable(_lines(source, unread) for source in sources):
             counted = counter.count(part)
             counts.add(connection, counted.name, counted.counts)
             counter.keep(counted)
@@ -98,12 +106,13 @@ def _days(programs: Sequence[Program], is_over: Callable[[], bool]) -> list[DayC
         return list(DayCounts.of(lambda look: look(connection)))
 
 
-def _lines(source: Source) -> Iterator[Lines]:
+def _lines(source: Source, unread: list[OSError]) -> Iterator[Lines]:
     cursors = _OneCursor()
     while True:
         try:
             part = source.next_lines(cursors, "counters")
-        except OSError:
+        except OSError as error:
+            unread.append(error)
             return
         if part is None:
             return
@@ -112,7 +121,11 @@ def _lines(source: Source) -> Iterator[Lines]:
 
 
 def _preview(
-    content: ContentClass, sources: Iterable[Source], since_ms: int, is_over: Callable[[], bool]
+    content: ContentClass,
+    sources: Iterable[Source],
+    since_ms: int,
+    is_over: Callable[[], bool],
+    unread: list[OSError],
 ) -> ClassPreview:
     count = items = size = 0
     samples: list[str] = []
@@ -122,7 +135,7 @@ def _preview(
             whole = False
             break
         count += 1
-        for fields, ids in _bodies(source, since_ms):
+        for fields, ids in _bodies(source, since_ms, unread):
             if samples and is_over():
                 whole = False
                 break
@@ -133,12 +146,15 @@ def _preview(
     return ClassPreview(content, count, items, size, tuple(samples), whole)
 
 
-def _bodies(source: Source, since_ms: int) -> Iterator[tuple[dict[str, Any], int]]:
+def _bodies(
+    source: Source, since_ms: int, unread: list[OSError]
+) -> Iterator[tuple[dict[str, Any], int]]:
     cursors = _OneCursor()
     while True:
         try:
             part = source.next_part(cursors, since_ms=since_ms)
-        except OSError:
+        except OSError as error:
+            unread.append(error)
             return
         if part is None:
             return

@@ -9,7 +9,7 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -113,7 +113,7 @@ class Observer:
             agent=f"holdfast-observer/{version}",
             credentials=settings.credentials,
         )
-        self._clock = clock
+        self._asked: Preview | None = None
         self._programs = programs_of(settings, clock, unwanted=self._is_unwanted)
         self.collector = Collector(
             self._programs,
@@ -136,7 +136,12 @@ class Observer:
         )
 
     def _is_unwanted(self) -> bool:
-        """Return whether what is being read has no use any more."""
+        """Return whether what is being read has no use any more.
+
+        That asks about the preview while one is read: it begins where a run was cut short for it.
+        """
+        if self._asked is not None:
+            return self._ended.is_set() or not self.gate.may_preview(self._asked.number)
         return self.collector.is_cut_short
 
     def _destination(self) -> Destination | None:
@@ -172,22 +177,28 @@ class Observer:
         asked, identity = self.gate.asked(), self.registration.identity
         if asked is None or identity is None:
             return
-        ends_ms = self._clock.steady_ms() + limits.SAMPLES_S * 1_000
-        found = preview.previews(
-            self._programs, since_ms=0, left_ms=lambda: ends_ms - self._clock.steady_ms()
-        )
+        self._asked = asked
         try:
-            samples = samples_of(asked, found, identity.sealer)
+            samples = samples_of(asked, self._found(), identity.sealer)
         except Exception as error:  # noqa: BLE001  # as a file that cannot be read ends no reading
             self._log.warning("preview.failed", reason=brief(error))
-            self.gate.end_preview()
+            self.gate.end_preview(asked.number)
             return
+        finally:
+            self._asked = None
         reply = self.uploader.send_samples(samples)
         if reply.status == _OK:
             self._log.info("preview.sent", number=asked.number)
         else:
             told = reply.detail or f"HTTP {reply.status}"
             self._log.warning("preview.failed", number=asked.number, reason=told)
+
+    def _found(self) -> Iterator[ClassPreview]:
+        """Yield what would be sent of each class, as far as it is read in `limits.SAMPLES_S`."""
+        ends_ms = self._clock.steady_ms() + limits.SAMPLES_S * 1_000
+        return preview.previews(
+            self._programs, since_ms=0, left_ms=lambda: ends_ms - self._clock.steady_ms()
+        )
 
     def _beaten(self) -> None:
         """Say what was done last; by the thread of heartbeats, so also where reading hangs."""

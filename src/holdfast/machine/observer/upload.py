@@ -14,8 +14,10 @@ from __future__ import annotations
 import _sqlite3 as sqlite3
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +27,7 @@ from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
 from holdfast.kernel.secret import Secret
 from holdfast.machine.observer import counts, cursors, gate, limits
-from holdfast.machine.observer.cursors import Cursor
+from holdfast.machine.observer.cursors import Cursor, Place
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.questions import (
     AskBrowser,
@@ -75,6 +77,9 @@ PATHS: Final[dict[Endpoint, str]] = {
     "files": "/ingest/files",
 }
 """Where a body goes (compat/clawmetry-daemon.md)."""
+
+_READ_BY_POSITION: Final = frozenset[Endpoint]({"events", "logs"})
+"""Where parts of a stream go. What goes elsewhere is sent whole, so it has no ends within."""
 
 Outcome: TypeAlias = Literal["queued", "closed", "full", "unavailable"]
 
@@ -151,6 +156,8 @@ class _ClosedError(Exception):
 
 
 _encode: Final = msgspec.json.Encoder().encode
+_escaped: Final = partial(quote, safe="")
+"""Returns a text as it can stand in a query or a header: other bytes as %XX."""
 
 
 def _always() -> bool:
@@ -186,7 +193,7 @@ class Lines:
                 return self.exchange("heartbeat", "POST", "/ingest/heartbeat", _encode(question))
             case WakePoll(wait=wait):
                 known = self._destination()
-                node = "" if known is None else _quoted(known.node)
+                node = "" if known is None else _escaped(known.node)
                 path = f"/ingest/wake?node_id={node}&wait={wait}"
                 timeout_s = wait + limits.WAKE_SLACK_S
                 return self.exchange("wake", "GET", path, b"", timeout_s=timeout_s)
@@ -202,8 +209,8 @@ class Lines:
                 )  # fmt: skip
             case AskBrowser(browser=browser):
                 known = self._destination()
-                node = "" if known is None else _quoted(known.node)
-                path = f"{OBSERVER_BROWSERS_PATH}?node_id={node}&browser={_quoted(browser)}"
+                node = "" if known is None else _escaped(known.node)
+                path = f"{OBSERVER_BROWSERS_PATH}?node_id={node}&browser={_escaped(browser)}"
                 return self.exchange("browsers", "GET", path, b"")
             case ObserverCopy():
                 return self.exchange("browsers", "POST", OBSERVER_COPIES_PATH, _encode(question))
@@ -263,7 +270,7 @@ class Lines:
             "Content-Type": "application/json",
             "User-Agent": self._agent,
             **({"X-Api-Key": known.key.reveal()} if known.key else {}),
-            **({"X-Node-Id": _quoted(known.node)} if known.node else {}),
+            **({"X-Node-Id": _escaped(known.node)} if known.node else {}),
             **(self._credentials if line == "register" else {}),
         }
 
@@ -375,7 +382,7 @@ class Uploader:
                 self._bounds = self.outbox.read(cursors.bounds)
             for content in CLASSES:
                 if content not in classes:
-                    withdrawn += self.outbox.withdraw(f"{content}:", _rewind)
+                    withdrawn += self.outbox.withdraw(f"{content}:", partial(_rewind, content))
                 else:
                     withdrawn += self._bind(self._bounds, content, since_ms)
         except UnavailableError:
@@ -389,11 +396,11 @@ class Uploader:
         withdrawn = 0
 
         def raised(current: Transaction, event_ids: Sequence[str]) -> None:
-            _rewind(current, event_ids)
+            _rewind(content, current, event_ids)
             cursors.bound(current, content, since_ms)
 
         def fallen(current: Transaction) -> None:
-            cursors.widen(current, content, since_ms)
+            cursors.widen(current, content, since_ms, _ends(current, content))
             cursors.bound(current, content, since_ms)
 
         if since_ms > before_ms:
@@ -453,7 +460,7 @@ class Uploader:
         try:
             return self._lines.exchange("samples", "POST", path, _encode(body), allowed=allowed)
         finally:
-            self._gate.end_preview()
+            self._gate.end_preview(samples.number)
 
     # ------------------------------------------------------------------ questions
 
@@ -553,17 +560,18 @@ def _prepare(connection: sqlite3.Connection) -> None:
     counts.prepare(connection)
 
 
-def _rewind(current: Transaction, event_ids: Sequence[str]) -> None:
-    """Put cursors back to where withdrawn rows began."""
-    for event_id in event_ids:
-        content, _, stream, start, _ = event_id.split(":", 4)
-        cursors.rewind(current, content, stream, int(start))
+def _rewind(content: ContentClass, current: Transaction, event_ids: Sequence[str]) -> None:
+    """Put cursors of a class back to where withdrawn rows began."""
+    withdrawn = [_place_of(event_id) for event_id in event_ids]
+    cursors.rewind(current, content, withdrawn, _ends(current, content))
 
 
-def _quoted(text: str) -> str:
-    """Return a text as it can stand in a query or a header: other bytes as %XX."""
-    plain = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
-    return "".join(
-        letter if letter in plain else "".join(f"%{byte:02X}" for byte in letter.encode())
-        for letter in text
-    )
+def _ends(current: Transaction, content: ContentClass) -> list[Place]:
+    """Return where rows of a class begin that the queue knows, of what is read by position."""
+    known = cursors.remembered(current, f"{content}:")
+    return [_place_of(row) for row in known if row.split(":", 2)[1] in _READ_BY_POSITION]
+
+
+def _place_of(event_id: str) -> Place:
+    _, _, stream, start, _ = event_id.split(":", 4)
+    return Place(stream, int(start))

@@ -38,12 +38,13 @@ from holdfast.plane.wiring.holder import (
     CORRECTIONS_FILE,
     JOURNAL_FILE,
     PRICES_FILE,
+    TOWNS_FILE,
 )
 
 NAMES: Final = frozenset(
     {
         ACCOUNTS_FILE, CONTENT_FILE, CORRECTIONS_FILE, JOURNAL_FILE, FILE_NAME, GATEWAY_FILE,
-        KEYRING_FILE, CONSENT_KEY_FILE, PRICES_FILE,
+        KEYRING_FILE, CONSENT_KEY_FILE, PRICES_FILE, TOWNS_FILE,
     }
 )  # fmt: skip
 """Every file that a backup may have besides its manifest."""

@@ -15,6 +15,7 @@ from holdfast.plane.backup.manifest import KeysNote, fingerprint
 from holdfast.plane.consent_key import CONSENT_KEY_FILE, key_ids
 from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE, KeysError, find_keyring
 from holdfast.plane.settings import Settings
+from holdfast.wire.parsers import json_as
 
 
 class _Key(Struct, frozen=True):
@@ -68,7 +69,7 @@ def fingerprints(ring: bytes | None) -> tuple[str, ...]:
     if ring is None:
         return ()
     try:
-        keys = msgspec.json.decode(ring, type=_Ring).keys
+        keys = json_as(_Ring, ring).keys
         return tuple(fingerprint(base64.b64decode(key.key, validate=True)) for key in keys)
     except (msgspec.MsgspecError, binascii.Error) as error:
         raise KeysError(f"{KEYRING_FILE}: {brief(error)}") from error

@@ -9,6 +9,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from holdfast.wire.parsers import json_as
+
 FORMAT: Final = 1
 """The form of the archive; it grows when an older version could not read it."""
 
@@ -93,14 +95,14 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def decode_manifest(raw: bytes) -> Manifest:
     """Return the manifest; raise BackupError for what is none, and for a newer form."""
     try:
-        form = msgspec.json.decode(raw, type=_Format)
+        form = json_as(_Format, raw)
         if form.format > FORMAT:
             raise BackupError(
                 f"the backup has form {form.format}, made by Holdfast {form.version}; this version"
                 f" reads {FORMAT}",
                 fix=f"run Holdfast {form.version} or later",
             )
-        return msgspec.json.decode(raw, type=Manifest)
+        return json_as(Manifest, raw)
     except msgspec.MsgspecError as error:
         raise BackupError(f"{MANIFEST} is not that of a backup: {error}") from error
 

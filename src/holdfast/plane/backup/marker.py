@@ -15,6 +15,7 @@ from msgspec import Struct
 from holdfast.disk.durable_file import sync_folder, write_file
 from holdfast.kernel.failure import brief
 from holdfast.plane.backup.manifest import BackupError
+from holdfast.wire.parsers import json_as
 
 MARKER: Final = "restore.json"
 
@@ -45,7 +46,7 @@ def read_marker(home: Path) -> Marker | None:
     """Return the note, or None; raise BackupError for a restore that was broken off."""
     path = home / MARKER
     try:
-        marker = msgspec.json.decode(path.read_bytes(), type=Marker)
+        marker = json_as(Marker, path.read_bytes())
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, OSError) as error:

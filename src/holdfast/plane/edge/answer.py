@@ -89,7 +89,7 @@ def problem_reply(refusal: Refusal, request_id: str) -> Reply:
         headers["retry-after"] = str(refusal.retry_after_s)
     if refusal.status == 401:  # noqa: PLR2004  HTTP
         headers["www-authenticate"] = 'Bearer realm="holdfast"'
-    if refusal.status in {408, 413} or refusal.problem.code == TOO_MANY_WRONG_PROOFS:
+    if refusal.status == 408 or refusal.problem.code == TOO_MANY_WRONG_PROOFS:  # noqa: PLR2004  HTTP
         headers["connection"] = "close"
     problem = refusal.problem
     if refusal.status >= 500 and not problem.operation:  # noqa: PLR2004  HTTP

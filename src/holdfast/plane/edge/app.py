@@ -21,7 +21,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from holdfast.accounts.browser import BrowserSessions
-from holdfast.accounts.records import AuditEntry
+from holdfast.accounts.records import AuditEntry, audit_target
 from holdfast.accounts.rules import peer_key
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log
@@ -38,6 +38,7 @@ from holdfast.plane.edge.ports import (
     Observer,
     ProblemPage,
     RateLimiter,
+    Resolve,
 )
 from holdfast.plane.edge.routes import Found, Route, Routes
 from holdfast.relay.refusal_lines import RefusalLines
@@ -46,7 +47,9 @@ from holdfast.wire import parsers
 from holdfast.wire.api.accounts import SessionView
 from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.api.rows import filled
 from holdfast.wire.limits import BODY_BYTES_MAX, REASON_MAX
+from holdfast.wire.parsers import json_as
 
 _FAILED: Final = 400
 _OUR_FAULT: Final = 500
@@ -105,8 +108,10 @@ class Edge:
         gate: Gate | None = None,
         key_owner: KeyOwner = lambda _: None,
         node_owner: KeyOwner = lambda _: None,
+        attempt_owner: KeyOwner = lambda _: None,
         observe: Observer | None = None,
         problem_page: ProblemPage = answer.problem_page,
+        resolve: Resolve = lambda _, call: (call, ""),
         check_responses: bool = False,
         wrong_proofs: WrongProofs | None = None,
     ) -> None:
@@ -118,7 +123,7 @@ class Edge:
         against its declared type, for tests.
         """
         self._routes = Routes(table, handlers)
-        self._proofs = auth.Proofs(authenticator, key_owner, browsers, node_owner)
+        self._proofs = auth.Proofs(authenticator, key_owner, browsers, node_owner, attempt_owner)
         self._audit = audit
         self._clock = clock
         self._log = log
@@ -134,6 +139,7 @@ class Edge:
         self._gate = gate
         self._observe = observe
         self._problem_page = problem_page
+        self._resolve = resolve
         self._check_responses = check_responses
         self._wrong_proofs = wrong_proofs or WrongProofs(clock)
         self._refusal_lines = RefusalLines(log.warning)
@@ -223,8 +229,9 @@ class Edge:
             row, request.header, self._proofs, secure=self._is_secure(request)
         )
         principal = request.identity.principal
-        if row.scope in {"owner", "operator"}:
+        if row.scope in {"owner", "operator", "attempt"}:
             self._bound(f"{principal.kind}:{principal.token_id}", strict=False)
+        if row.scope in {"owner", "operator"}:
             self._pass_gate(row, principal)
         by_browser = principal.kind == "session" or row.scope == "public"
         if (changes or row.audited) and principal.kind == "session":
@@ -234,16 +241,17 @@ class Edge:
         async with self._room(request, row):
             body = await self._read(request, found.route, receive, guarded=changes and by_browser)
             call = self._call(request, found, query=query, body=body, key=key)
+            call, name = self._resolve(row, call)
             if row.mutates or row.audited:
-                return await self._audited(request, found.route, call)
+                return await self._audited(request, found.route, call, name)
             return await found.route.handler(call)
 
     def _room(self, request: _Request, row: Endpoint) -> AbstractAsyncContextManager[None]:
-        """Return the room that a node's large body needs until it is answered."""
+        """Return the room that a large body of a node or brain needs until it is answered."""
         declared = request.header.get("content-length", "0")
         size = None if "transfer-encoding" in request.header else parsers.whole(declared)
         size = row.body_bytes_max if size is None else min(size, row.body_bytes_max)
-        if row.scope != "node" or size <= BODY_BYTES_MAX:
+        if row.scope not in {"node", "brain"} or size <= BODY_BYTES_MAX:
             return nullcontext()
         return self._node_bodies.hold(request.identity.principal.token_id, size)
 
@@ -273,8 +281,9 @@ class Edge:
 
     async def _doubt(self, request: _Request, row: Endpoint) -> None:
         """Refuse (429) a peer that proved wrongly too often, before anything is looked up."""
-        # A node's key is looked up in memory, and its client takes a 429 for the end of a trial.
-        if row.scope in {"public", "node"}:
+        # Keys of nodes and tokens of attempts are looked up in memory. A node's client takes a 429
+        # for the end of a trial; attempts that ended share the address of those that work.
+        if row.scope in {"public", "node", "attempt"}:
             return
         request.proof = auth.shown_proof(request.header)
         peer = peer_key(request.caller.peer)
@@ -358,13 +367,13 @@ class Edge:
         by_name = self._https_host != "" and request.caller.host == self._https_host
         return request.caller.secure or by_name
 
-    async def _audited(self, request: _Request, route: Route, call: Call) -> Reply:
-        """Call the handler between two rows of the audit.
+    async def _audited(self, request: _Request, route: Route, call: Call, name: str) -> Reply:
+        """Call the handler between two rows of the audit; `name` is what its path is about.
 
         Without the first row nothing is done (503). A missing second row leaves the status
         unknown, which the audit shows; the call's effect stands.
         """
-        entry = _audit_entry(call, target=request.path)
+        entry = _audit_entry(call, target=audit_target(filled(route.row.path, call.path), name))
         try:
             begun = await self._audit.append_audit(entry)
         except Exception as error:
@@ -486,7 +495,7 @@ def _audit_entry(call: Call, *, target: str) -> AuditEntry:
         how=f"token:{who.token_id}" if who.kind == "token" else who.kind,
         account=who.account,
         endpoint=call.endpoint,
-        target=target[:REASON_MAX],
+        target=target,
         peer=call.peer,
         request_id=call.request_id,
         key=call.idempotency_key,
@@ -505,7 +514,7 @@ def _check_response(route: Route | None, reply: Reply, body: bytes) -> None:
         assert reply.status in {204, 304} or declared is None, f"{row.name} answered no body"
         return
     try:
-        msgspec.json.decode(body, type=declared)
+        json_as(declared, body)
     except msgspec.ValidationError as error:
         raise AssertionError(f"{row.name} answered what it does not declare: {error}") from error
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -45,10 +45,11 @@ _LOOPBACK: Final[tuple[Network, ...]] = (
 _KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_MAX}}}")
 
 _GRANTS: Final = {
-    "public": frozenset({"public", "owner", "operator", "machine", "brain", "node"}),
+    "public": frozenset({"public", "owner", "operator", "machine", "brain", "node", "attempt"}),
     "machine": frozenset({"machine"}),
     "brain": frozenset({"brain"}),
     "node": frozenset({"node"}),
+    "attempt": frozenset({"attempt"}),
     "owner": frozenset({"owner", "operator"}),
     "operator": frozenset({"operator"}),
 }
@@ -146,6 +147,7 @@ class Proofs:
     key_owner: KeyOwner
     browsers: BrowserSessions
     node_owner: KeyOwner = _nobody
+    attempt_owner: KeyOwner = _nobody
 
 
 async def identify(
@@ -154,18 +156,12 @@ async def identify(
     """Return the caller; refuse (401) wrong or missing credentials, (403) a wrong scope.
 
     A public row needs none; a token takes precedence over a cookie, also a wrong one.
-    Endpoints for brains accept brain keys only: a session or API token there is refused.
+    Endpoints for brains, nodes and attempts accept their keys only: a session or API token there is
+    refused.
     """
-    if row.scope == "brain":
-        brain = proofs.key_owner(bearer(header))
-        if brain is None:
-            raise Refusal(
-                401, "not_authenticated", "the brain key is missing, wrong or revoked",
-                fix="send `Authorization: Bearer hfb_…` (POST /api/brain-keys makes one)",
-            )  # fmt: skip
-        return Identity(_granted(row, brain))
-    if row.scope == "node":
-        return Identity(_granted(row, _node(header, proofs)))
+    by_key = _BY_KEY.get(row.scope)
+    if by_key is not None:
+        return Identity(_granted(row, by_key(header, proofs)))
     if row.scope == "machine":
         if not bearer(header) or not any(header.get(name) for name in GATEWAY_HEADERS):
             raise _unauthenticated("both machine credentials are needed")
@@ -184,6 +180,17 @@ async def identify(
     raise _unauthenticated("sign in, or send an API token")
 
 
+def _brain(header: Mapping[str, str], proofs: Proofs) -> Principal:
+    """Return the principal of a brain's key; refuse (401) a wrong one."""
+    brain = proofs.key_owner(bearer(header))
+    if brain is None:
+        raise Refusal(
+            401, "not_authenticated", "the brain key is missing, wrong or revoked",
+            fix="send `Authorization: Bearer hfb_…` (POST /api/brain-keys makes one)",
+        )  # fmt: skip
+    return brain
+
+
 def _node(header: Mapping[str, str], proofs: Proofs) -> Principal:
     """Return the principal of a node's key; refuse (401) a wrong one."""
     node = proofs.node_owner(header.get(NODE_KEY_HEADER) or bearer(header))
@@ -193,6 +200,26 @@ def _node(header: Mapping[str, str], proofs: Proofs) -> Principal:
             fix="send `X-Api-Key: cm_…` (POST /api/node-keys makes one)",
         )  # fmt: skip
     return node
+
+
+def _attempt(header: Mapping[str, str], proofs: Proofs) -> Principal:
+    """Return the principal of an attempt's token; refuse (401) a wrong one."""
+    attempt = proofs.attempt_owner(bearer(header))
+    if attempt is None:
+        raise Refusal(
+            401, "not_an_attempt", "the token is missing, wrong, or of an attempt that has ended",
+            fix="send the `Authorization: Bearer hfa_…` that this attempt was started with; if it"
+            " has ended, end the program: its bead was handed on",
+        )  # fmt: skip
+    return attempt
+
+
+_BY_KEY: Final[Mapping[str, Callable[[Mapping[str, str], Proofs], Principal]]] = {
+    "brain": _brain,
+    "node": _node,
+    "attempt": _attempt,
+}
+"""Who looks up the only credential that a row of a scope accepts."""
 
 
 def _granted(row: Endpoint, principal: Principal | None) -> Principal:

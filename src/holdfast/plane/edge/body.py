@@ -14,24 +14,31 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive
 
+from holdfast.plane.edge.limits import BODY_BYTES_PER_S
 from holdfast.plane.edge.ports import EdgeLimits
 from holdfast.plane.edge.routes import Route
-from holdfast.wire import parsers
+from holdfast.wire import forms, parsers
 from holdfast.wire.api.call import Refusal
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 
-_AT: Final = re.compile(r" - at `(?:key in )?\$\.?(?P<field>[^`]*)`$")
+_AT: Final = re.compile(r" - at (?:`key` in )?`\$\.?(?P<field>[^`]*)`$")
 _FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
 _VALUE: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NAME_SHOWN_MAX: Final = 64
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
+_LONE: Final = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
-"""One escape in JSON: a surrogate pair, a lone surrogate, or any other."""
+"""An escape of half a surrogate pair, where no escaped backslash is before it."""
+_NOT_FINITE: Final = re.compile(rb"-?Infinity|NaN")
+_BEYOND: Final = b"1e999"
+_BACKSLASH: Final = rb"\\"
+_QUOTE: Final = rb"\""
+_HIDDEN: Final = b"\0\0"
+_HIDDEN_QUOTE: Final = b"\0\1"
+"""These stand for an escaped backslash and quote meanwhile; JSON has no such bytes."""
 _UNKNOWN: Final = rb"\ufffd"
 
 
@@ -51,12 +58,14 @@ async def read_body(
         )  # fmt: skip
     if declared > bytes_max:
         _refuse_size(bytes_max)
+    size = bytes_max if "transfer-encoding" in header else declared
+    time_s = limits.body_read_s + size // BODY_BYTES_PER_S
     try:
-        async with asyncio.timeout(limits.body_read_s):
+        async with asyncio.timeout(time_s):
             return await _read(receive, bytes_max)
     except TimeoutError as error:
         raise Refusal(
-            408, "body_too_slow", f"the body did not arrive within {limits.body_read_s:g} s",
+            408, "body_too_slow", f"the body did not arrive within {time_s:g} s",
             fix="send it again over a better connection",
         ) from error  # fmt: skip
 
@@ -107,7 +116,7 @@ def decode_json(route: Route, body: bytes) -> Any:
     except msgspec.ValidationError as error:
         raise refused_field(str(error), route) from None
     except msgspec.DecodeError:
-        mended = mend_surrogates(body) if route.row.scope in {"brain", "node"} else body
+        mended = mend(body) if route.row.scope in {"brain", "node"} else body
         if mended != body:
             return decode_json(route, mended)
         raise Refusal(
@@ -121,13 +130,34 @@ def decode_json(route: Route, body: bytes) -> Any:
     return found
 
 
+def mend(body: bytes) -> bytes:
+    """Return JSON of an encoder that is not strict, Python's own among them, as strict JSON."""
+    return mend_surrogates(mend_numbers(body))
+
+
+def mend_numbers(body: bytes) -> bytes:
+    """Return JSON in which each NaN and Infinity is a number that no decoder accepts as a value.
+
+    The body is then JSON, and the row that holds such a number is refused alone.
+    """
+    if b"\0" in body or not _NOT_FINITE.search(body):
+        return body
+    hidden = body.replace(_BACKSLASH, _HIDDEN).replace(_QUOTE, _HIDDEN_QUOTE)
+    parts = hidden.split(b'"')
+    parts[::2] = [_NOT_FINITE.sub(_BEYOND, outside) for outside in parts[::2]]
+    return b'"'.join(parts).replace(_HIDDEN_QUOTE, _QUOTE).replace(_HIDDEN, _BACKSLASH)
+
+
 def mend_surrogates(body: bytes) -> bytes:
     """Return JSON in which each escape of a lone surrogate is replaced by U+FFFD.
 
     Other JSON encoders, Python's own among them, emit lone surrogates, and a brain must not lose
     a row because of one.
     """
-    return _ESCAPE.sub(lambda found: _UNKNOWN if found["half"] else found[0], body)
+    if b"\0" in body:
+        return body
+    hidden = body.replace(_BACKSLASH, _HIDDEN)
+    return _LONE.sub(_UNKNOWN.replace(b"\\", rb"\\"), hidden).replace(_HIDDEN, _BACKSLASH)
 
 
 def read_form(body: bytes, limits: EdgeLimits) -> dict[str, Any]:
@@ -185,12 +215,21 @@ def read_query(route: Route, text: str, limits: EdgeLimits) -> dict[str, str]:
                 _refuse_parameter(route, name, "there is no such parameter")
             continue
         if name in values or pattern.fullmatch(value) is None:
-            _refuse_parameter(route, name, f"it must be given once and match {pattern.pattern}")
+            _refuse_choice(route, name, value)
+            form = forms.form_of(pattern.pattern)
+            _refuse_parameter(route, name, f"{form or pattern.pattern}, given once")
         values[name] = value
     missing = sorted(route.required - values.keys())
     if missing:
         _refuse_parameter(route, missing[0], "it is required")
     return values
+
+
+def _refuse_choice(route: Route, name: str, value: str) -> None:
+    """Refuse a value that is not one of the parameter's choices; return if it has none."""
+    found = next((p.unknown(value) for p in route.row.params if p.name == name), None)
+    if found is not None:
+        raise Refusal(400, "unknown_value", found[0], field=name, fix=found[1])
 
 
 def _refuse_parameter(route: Route, name: str, why: str) -> None:
@@ -204,7 +243,9 @@ def _refuse_parameter(route: Route, name: str, why: str) -> None:
 def refused_field(text: str, route: Route) -> Refusal:
     """Return the refusal of a msgspec error, without any value."""
     at = _AT.search(text)
-    what = _VALUE.sub("…", _AT.sub("", text))
+    bare = _AT.sub("", text)
+    formed = forms.in_words(bare)
+    what = _VALUE.sub("…", bare) if formed == bare else formed
     named = _FIELD.search(what)
     places = [at["field"] if at else "", named["field"] if named else ""]
     where = ".".join(place for place in places if place)[:128]

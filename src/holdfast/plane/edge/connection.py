@@ -14,7 +14,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from holdfast.plane.edge.limits import BLANK_BYTES_MAX, HEAD_BYTES_MAX, HEAD_S, LEFT_BYTES_MAX
+from holdfast.plane.edge.limits import (
+    BLANK_BYTES_MAX,
+    HEAD_BYTES_MAX,
+    HEAD_S,
+    LEFT_BYTES_MAX,
+    LEFT_S,
+)
 from holdfast.relay.peers import Peers, Slot
 
 _NO_WEBSOCKET: Final = (
@@ -61,15 +67,35 @@ class OtherHosts(Protocol):
         ...
 
 
+class _AnswerTransport:
+    """The transport of one answer, whose end closes the connection once the request is read.
+
+    Closing a socket with unread bytes resets it, and a caller that sends all before it reads would
+    see that in place of the answer.
+    """
+
+    __slots__ = ("_connection", "is_closing", "write")
+
+    def __init__(self, connection: BoundedConnection) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        self._connection.close_when_read()
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Uvicorn's protocol, which closes a connection that sends too much or is idle."""
 
     head_s = HEAD_S
+    left_s = LEFT_S
 
     _others: OtherHosts | None = None
     _held = b""
     _in_message = False
     _in_head = True
+    _closes = False
     _head_bytes = 0
     _field_bytes = 0
     _left_bytes = 0
@@ -201,12 +227,29 @@ class BoundedConnection(HttpToolsProtocol):
         self._wait_no_more()
         if self._others is not None and self._slot is not None:
             self._others.peers.work(self._slot)
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:  # an upgrade is refused without one
+            answering: Any = _AnswerTransport(self)
+            self.cycle.transport = answering
 
     def on_message_complete(self) -> None:
         """End a request; once it is answered, the next one may be for another host."""
         self._in_message = False
         super().on_message_complete()
+        if self._closes:
+            self.transport.close()
+
+    def close_when_read(self) -> None:
+        """Close the connection, unless the rest of an answered request is on its way."""
+        if not self._in_message:
+            self.transport.close()
+            return
+        self._closes = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self._limit is None:
+            self._wait()
 
     def on_response_complete(self) -> None:
         """End an answer; the connection rests unless another request was sent ahead.
@@ -235,7 +278,8 @@ class BoundedConnection(HttpToolsProtocol):
         return begun and not self.cycle.response_complete
 
     def _wait(self) -> None:
-        self._limit = self.loop.call_later(self.head_s, self._waited)
+        limit_s = self.head_s if self._in_head else self.left_s
+        self._limit = self.loop.call_later(limit_s, self._waited)
 
     def _wait_no_more(self) -> None:
         if self._limit is not None:

@@ -11,10 +11,17 @@ rarely more than 8."""
 HEAD_S: Final = 15.0
 """Seconds in which a caller must send a request head; for the first, since connecting."""
 
-LEFT_BYTES_MAX: Final = 2 * 1_048_576
+LEFT_BYTES_MAX: Final = 64 * 1_048_576
 """Bytes that are read and discarded after an answer, so that a caller who was refused before its
-body was read can still read the refusal. Only a node's body may be larger; its connection is then
-closed, and its client may see that instead of the refusal."""
+body was read can still read the refusal: most clients send the whole body before they read. A
+connection that was closed earlier looks like a broken one, and its client sends the same again.
+Four times the largest body that any route takes."""
+
+BODY_BYTES_PER_S: Final = 262_144
+"""How fast a large body must come, beside the time that each has: 2 Mbit/s, a slow line."""
+
+LEFT_S: Final = 60.0
+"""Seconds in which these bytes must arrive."""
 
 NODE_BODIES_BYTES_MAX: Final = 134_217_728
 """Bytes of bodies of nodes above 64 KiB that are read, decoded or stored at once, 128 MiB: eight of

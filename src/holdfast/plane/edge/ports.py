@@ -8,7 +8,8 @@ from typing import Final, Protocol, TypeAlias
 
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.plane.edge.limits import NODE_BODIES_BYTES_MAX, NODE_BODIES_EACH_BYTES_MAX
-from holdfast.wire.api.call import Principal, Problem
+from holdfast.wire.api.call import Call, Principal, Problem
+from holdfast.wire.api.endpoint import Endpoint
 
 Gate: TypeAlias = Callable[[Principal, str], bool]
 """Returns whether a principal's account has an entitlement."""
@@ -18,9 +19,12 @@ Observer: TypeAlias = Callable[[str, int, float], None]
 """Called for every answered call: endpoint, status, milliseconds."""
 ProblemPage: TypeAlias = Callable[[int, Problem], bytes]
 """Makes the HTML page of a refusal."""
+Resolve: TypeAlias = Callable[[Endpoint, Call], tuple[Call, str]]
+"""Returns the call with ids where names stood, and the name of what its path is about, if any."""
 
 BODY_READ_S: Final = 10.0
-"""Timeout of a body in seconds, which bounds how long a slow one holds memory."""
+"""Time of each body in seconds, which bounds how long a slow one holds memory; a large one has more
+by its size (`BODY_BYTES_PER_S`)."""
 
 
 class Authenticator(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import inspect
 
 from holdfast.wire.api.call import Handler
 from holdfast.wire.api.endpoint import Endpoint
-from holdfast.wire.api.table import path_names
+from holdfast.wire.api.rows import path_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,15 @@ def make_route(row: Endpoint, handler: Handler) -> Route:
         handler=handler,
         decoder=None if row.request is None else msgspec.json.Decoder(row.request),
         query=query,
-        takes_any=row.request is not None and _takes_any(inspect.type_info(row.request)),
+        takes_any=row.request is not None and _message_takes_any(row.request),
         required=frozenset(p.name for p in row.params if p.required and p.name in query),
         pattern=_pattern(row),
     )
+
+
+@cache  # a process that makes a plane again, as tests do, asks about the same messages
+def _message_takes_any(message: type) -> bool:
+    return _takes_any(inspect.type_info(message))
 
 
 def _takes_any(kind: inspect.Type) -> bool:

@@ -13,12 +13,16 @@ from holdfast import __version__
 from holdfast.plane import log_file
 from holdfast.plane.about import Check, about_handlers
 from holdfast.plane.consent_key import CONSENT_KEY_FILE
+from holdfast.plane.installations import AGENTS_FOLDER, Installations
 from holdfast.plane.key_folder import KEY_FILES
 from holdfast.plane.key_rotation import KeyRotation
 from holdfast.plane.operations import instance_address, operation_handlers
 from holdfast.plane.plane_key import PLANE_KEY_FILE, PlaneKey
 from holdfast.plane.rehearsals import rehearsal_handlers
-from holdfast.plane.wiring.clouds import AGENTS_FOLDER
+from holdfast.plane.rig_tokens import SealedRigs
+from holdfast.plane.town_debug import TownDebug
+from holdfast.plane.town_looks import town_look_handlers
+from holdfast.plane.wiring.agent_versions import version_uses
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import make_worker
 from holdfast.plane.wiring.holder import JOURNAL_FILE
@@ -55,7 +59,12 @@ def home_part(core: Core) -> Part:
 
 
 def about_part(
-    core: Core, parts: Sequence[Part], *, health: Callable[[], str], metrics: Callable[[], bytes]
+    core: Core,
+    parts: Sequence[Part],
+    *,
+    health: Callable[[], str],
+    metrics: Callable[[], bytes],
+    name_of: Callable[[str], str],
 ) -> Part:
     """Return the handlers about the plane; the doctor runs the checks of all other `parts`."""
     worker = make_worker(core.home / JOURNAL_FILE, kinds_of(parts), core.log)
@@ -65,6 +74,7 @@ def about_part(
         reader=core.stores.reader,
         mailboxes=core.mailbox,
         chance=core.chance,
+        rigs=SealedRigs(core.stores.towns, core.keyring),
     )
     core.closing.push_async_callback(worker.stop)
     checks: list[Check] = [check for part in parts for check in part.checks]
@@ -72,6 +82,10 @@ def about_part(
         name="about",
         handlers={
             **rehearsal_handlers(worker),
+            **town_look_handlers(worker, core.stores.reader),
+            **TownDebug(
+                worker=worker, reader=core.stores.reader, records=core.stores.towns
+            ).by_endpoint(),
             "keys.rotate": rotation.rotate,
             "plane.prove": partial(_prove, core.plane_key),
             **operation_handlers(
@@ -80,6 +94,7 @@ def about_part(
                 mailboxes=core.mailbox,
                 kinds=core.tables.kinds,
                 actor_of_instance=instance_address,
+                name_of=name_of,
                 publish=core.publish,
             ),
             **about_handlers(
@@ -87,7 +102,8 @@ def about_part(
                 version=__version__,
                 health=health,
                 metrics=metrics,
-                agents_folder=core.home / AGENTS_FOLDER,
+                installations=Installations(core.home / AGENTS_FOLDER),
+                uses=partial(version_uses, core.stores.reader),
                 checks=checks,
             ),
         },

@@ -31,8 +31,8 @@ class People:
     part: Part
 
 
-def make_people(core: Core) -> People:
-    """Return accounts and people over their store."""
+def make_people(core: Core, *, name_of: Callable[[str, str | None], str]) -> People:
+    """Return accounts and people over their store; `name_of` names instances in the audit."""
     store, clock = core.stores.accounts, core.clock
     idle_ms = int(core.settings.session_idle_s * SECOND_MS)
     access = Access(store, clock=clock, session_idle_ms=idle_ms)
@@ -68,7 +68,7 @@ def make_people(core: Core) -> People:
 
     part = Part(
         name="accounts",
-        handlers=AccountHandlers(directory, core.browsers).by_endpoint(),
+        handlers=AccountHandlers(directory, core.browsers, name_of=name_of).by_endpoint(),
         start=directory.prepare,
         jobs=(
             every("accounts.note_uses", access.flush, MINUTE_S, core.log),

@@ -37,7 +37,7 @@ from holdfast.plane.consent_key import CONSENT_KEY_FILE
 from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE, TOKEN_FILE, KeysError
 from holdfast.plane.settings import FILE_NAME, Settings
 from holdfast.plane.wiring.daily import DAILY_FILE
-from holdfast.plane.wiring.files import CONTACT_FILE, TELEMETRY_FILE
+from holdfast.plane.wiring.files import CONTACT_FILE, TELEMETRY_FILE, TICKS_FILE
 from holdfast.plane.wiring.holder import PRICES_FILE
 from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.backup import (
@@ -59,6 +59,7 @@ _LEFT_OUT: Final = (
     LeftOut(what="agents/", why="installed agents: holdfast agents install"),
     LeftOut(what=CONTACT_FILE, why="fills itself within one check-in interval"),
     LeftOut(what=TELEMETRY_FILE, why="charts begin anew"),
+    LeftOut(what=TICKS_FILE, why="panels of towns begin anew"),
     LeftOut(what=DAILY_FILE, why="what it names is done again"),
     LeftOut(what=TOKEN_FILE, why="the command line makes another"),
 )

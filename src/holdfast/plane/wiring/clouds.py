@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.ports import Mailboxes
@@ -25,9 +27,13 @@ from holdfast.instances.ports import Holders, KeyMint, LogChunk
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Ok
+from holdfast.plane.about import Check
+from holdfast.plane.installations import AGENTS_FOLDER, Installations
 from holdfast.plane.settings import PORTS_PER_MACHINE, Settings, paths_in
+from holdfast.plane.wiring.containers import open_containers
 from holdfast.plane.wiring.controllers import MachineControllers
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.fly import FLY, FLY_CALLS_MAX, fly_check, open_fly
 from holdfast.plane.wiring.machine_secrets import ControllersAsHolders, OwnMint
 from holdfast.plane.wiring.part import Part
 from holdfast.plane.wiring.secret_files import env_key_text
@@ -36,12 +42,12 @@ from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.controller.calls import Controllers
 from holdfast.world.clouds.port import CAPACITY, Cloud, Machine
 from holdfast.world.clouds.process import ProcessCloud
-from holdfast.world.clouds.process_confine import Confine
 from holdfast.world.controllers import ControllerClient
+from holdfast.world.processes.confine import Confine
 
-AGENTS_FOLDER: Final = "agents"
-OPENCLAW_LINK: Final = "openclaw"
 PROCESS: Final = "process"
+DOCKER: Final = "docker"
+"""The provider on which every instance has a volume: a container keeps nothing."""
 
 CALLS_MAX: Final = 16
 """Concurrent calls to one cloud."""
@@ -60,6 +66,7 @@ class Clouds:
     by_name: Mapping[str, Cloud]
     providers: Mapping[str, Provider]
     lookouts: Mapping[str, Lookout]
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,19 +104,18 @@ def clouds_part(clouds: Clouds) -> Part:
         name="clouds",
         providers=clouds.providers,
         lookouts=clouds.lookouts,
-        checks=(check_clouds,),
+        checks=(check_clouds, *clouds.checks),
     )
 
 
 async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
-    """Open the process cloud, which finds its running machines, and wire its calls."""
+    """Open the clouds, which find their running machines, and wire their calls."""
     settings = core.settings
-    last_port = settings.port_first + settings.machines_max * PORTS_PER_MACHINE - 1
     process = ProcessCloud(
         core.home,
         clock=core.clock,
         keys=partial(env_key_text, core.keyring),
-        ports=(settings.port_first, last_port),
+        ports=machine_ports(settings),
         confine=make_confine(core.home, settings, core.url),
     )
     await process.open()
@@ -118,12 +124,39 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
     platform = platform_of(
         core.home, settings, core.url, consent_key=lambda: core.consent_key.public_key
     )
-    provider, lookout = join_cloud(core, process, platform=platform, mint=mint, holders=holders)
+    by_name: dict[str, Cloud] = {PROCESS: process}
+    platforms = {PROCESS: platform}
+    checks: tuple[Check, ...] = ()
+    if settings.cloud == DOCKER or settings.docker_socket:
+        containers = await open_containers(core, platform, key=partial(env_key_text, core.keyring))
+        containers.cloud.on_exit = watch_exits(core.mailbox, core.run)
+        by_name[DOCKER], platforms[DOCKER] = containers.cloud, containers.platform
+        checks = containers.checks
+    fly = open_fly(core)
+    if fly is not None:
+        by_name[FLY] = fly
+        # An image has its agent; the installations of this host are not there.
+        platforms[FLY] = replace(platform, installed=None)
+        checks = (*checks, fly_check(core, fly))
+    calls_max = {FLY: FLY_CALLS_MAX}
+    joined = {
+        name: join_cloud(
+            core, cloud, platform=platforms[name], mint=mint, holders=holders,
+            calls_max=calls_max.get(name, CALLS_MAX),
+        )
+        for name, cloud in by_name.items()
+    }  # fmt: skip
     return Clouds(
-        by_name={PROCESS: process},
-        providers={PROCESS: provider},
-        lookouts={PROCESS: lookout},
+        by_name=by_name,
+        providers={name: provider for name, (provider, _) in joined.items()},
+        lookouts={name: lookout for name, (_, lookout) in joined.items()},
+        checks=checks,
     )
+
+
+def machine_ports(settings: Settings) -> tuple[int, int]:
+    """Return the first and the last port of machines on this host."""
+    return settings.port_first, settings.port_first + settings.machines_max * PORTS_PER_MACHINE - 1
 
 
 def make_confine(home: Path, settings: Settings, url: str) -> Confine:
@@ -138,7 +171,13 @@ def make_confine(home: Path, settings: Settings, url: str) -> Confine:
 
 
 def join_cloud(
-    core: Core, cloud: Cloud, *, platform: Platform, mint: KeyMint, holders: Holders
+    core: Core,
+    cloud: Cloud,
+    *,
+    platform: Platform,
+    mint: KeyMint,
+    holders: Holders,
+    calls_max: int = CALLS_MAX,
 ) -> tuple[Provider, Lookout]:
     """Return a cloud's executors of effects and probes; they share one limiter."""
     calls = CloudCalls(
@@ -149,7 +188,7 @@ def join_cloud(
         mint=mint,
         holders=holders,
     )
-    gate = Limiter(core.clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
+    gate = Limiter(core.clock, concurrency=calls_max, rate_per_s=CALLS_PER_S)
     provider = Provider(execute=calls.execute, gate=gate, settling=SETTLING)
     return provider, Lookout(look=calls.look, gate=gate)
 
@@ -170,7 +209,7 @@ def platform_of(
         checkin_interval_ms=round(settings.checkin_interval_s * SECOND_MS),
         plane_url=url,
         consent_key=consent_key if settings.observers else None,
-        fixed={"HOLDFAST_OPENCLAW_HOME": str(home / AGENTS_FOLDER / OPENCLAW_LINK)},
+        installed=Installations(home / AGENTS_FOLDER).home,
     )
 
 

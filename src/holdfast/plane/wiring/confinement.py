@@ -7,15 +7,11 @@ So a second account is refused there, unless the operator accepts it in the sett
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final, Protocol
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from holdfast.instances.index import Page, Query
 from holdfast.instances.ports import Contacts
@@ -28,55 +24,13 @@ from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.confinement import CONFINEMENT_WORDS, Confinement
 from holdfast.wire.limits import REASON_MAX
+from holdfast.world.processes.probe import UNCONFINED, Offer, probe_host
 
-PROBE: Final = (sys.executable, "-I", "-m", "holdfast.machine.confine", "--probe")
-PROBE_S: Final = 10.0
-"""Timeout of the program: it takes tenths of a second, and more on a busy host."""
 NAMED_MAX: Final = 5
 """Unconfined machines that the doctor lists by name."""
-UNCONFINED: Final[frozenset[Confinement]] = frozenset({"none", "unknown"})
 SPAN: Final = 500
 """Running instances that are looked at before the loop gets a turn: about 1 ms."""
-_INSTALL: Final = "install bubblewrap (apt install bubblewrap)"
 _ACCEPT: Final = f"set {PREFIX}ACCEPT_UNCONFINED=true to accept it"
-
-
-class Offer(Struct, frozen=True, kw_only=True):
-    """The confinement that a host supports.
-
-    `reason` is why it is not more, or not known; `fix` is how to get more.
-    """
-
-    kind: Confinement = "unknown"
-    bubblewrap: str = ""
-    landlock_abi: int = 0
-    reason: str = ""
-    fix: str = _INSTALL
-
-
-async def probe_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) -> Offer:
-    """Return what this host supports, by running `program`, PROBE by default."""
-    program = program or PROBE
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *program, cwd="/", env={}, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-    except OSError as error:
-        return Offer(reason=f"{program[0]} cannot be run: {error.strerror}")
-    try:
-        async with asyncio.timeout(within_s):
-            said, _ = await process.communicate()
-        return msgspec.json.decode(said, type=Offer)
-    except TimeoutError:
-        return Offer(reason=f"the host was not examined within {within_s:g} s")
-    except msgspec.MsgspecError:
-        return Offer(reason=f"the program that examines it ended with {process.returncode}")
-    finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
 
 def make_host_probe(settings: Settings) -> Callable[[], Awaitable[Offer]]:

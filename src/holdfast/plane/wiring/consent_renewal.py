@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
 
 from holdfast.actors.ports import Mailboxes, MailboxFullError
@@ -63,25 +62,29 @@ class Renewal:
         """Have each node that needs it renewed once; return how many were."""
         renewed, outdated = 0, self._index.outdated(key)
         while key == self._key() and (batch := [*islice(outdated, RENEW_AT_ONCE)]):
-            await asyncio.gather(*(self._tell(node, key) for node in batch))
-            renewed += await self._signed(batch, key)
+            taken = await asyncio.gather(*(self._tell(node, key) for node in batch))
+            told = [node for node, is_told in zip(batch, taken, strict=True) if is_told]
+            renewed += await self._signed(told, key)
         return renewed
 
-    async def _tell(self, node: str, key: str) -> None:
-        """Tell one node, by itself: where too much waits for it, the others are told."""
+    async def _tell(self, node: str, key: str) -> bool:
+        """Tell one node, by itself, unless too much waits for it; return whether it was told."""
         row = arrival(events.KeyReplaced(key), dedupe=f"key:{self._chance.uuid()}", source="engine")
-        with suppress(MailboxFullError):
+        try:
             await self._mailboxes.tell([(address(KIND, node), row)])
+        except MailboxFullError:
+            return False
+        return True
 
     async def _signed(self, batch: list[str], key: str) -> int:
-        """Wait until these nodes' grants are signed; return how many are when the time is up.
+        """Wait until no grant of these nodes is by another key; return how many are by this one.
 
-        Or when the key is replaced again.
+        One that was revoked meanwhile is not waited for. It ends when the time is up, or the key is
+        replaced again.
         """
         ends_ms = self._clock.steady_ms() + RENEW_WAIT_S * 1_000
         while True:
-            done = sum(self._index.is_signed_with(node, key) for node in batch)
             is_over = key != self._key() or self._clock.steady_ms() >= ends_ms
-            if is_over or done == len(batch):
-                return done
+            if is_over or not any(self._index.is_signed_with_another(node, key) for node in batch):
+                return sum(self._index.is_signed_with(node, key) for node in batch)
             await asyncio.sleep(RENEW_LOOK_S)

@@ -31,8 +31,8 @@ from holdfast.wire.controller.machine import VERSION, ControllerVersion
 from holdfast.world.clouds.port import Cloud
 from holdfast.world.controllers import ControllerClient, Target
 
-ADDRESS_MS: Final = 5_000
-"""How long an address is cached."""
+ROUTE_MS: Final = 5_000
+"""How long the way to a machine is cached."""
 
 CAPABILITIES_MS: Final = 60_000
 """How long capabilities are cached: an upgrade without a new incarnation is rare."""
@@ -46,6 +46,14 @@ _T = TypeVar("_T")
 class _Key(NamedTuple):
     machine_id: str
     epoch: int
+
+
+class _Route(NamedTuple):
+    """The way to a machine, as its cloud describes it."""
+
+    address: Address
+    tls: bool
+    headers: Mapping[str, str]
 
 
 class MachineControllers:
@@ -66,7 +74,7 @@ class MachineControllers:
         self._client = client
         self._secret = secret
         self._clock = clock
-        self._addresses: dict[_Key, tuple[Address, float]] = {}
+        self._routes: dict[_Key, tuple[_Route, float]] = {}
         self._capabilities: dict[_Key, tuple[frozenset[str], float]] = {}
 
     async def call(
@@ -82,25 +90,29 @@ class MachineControllers:
         """Return the controller's decoded answer; raise ControllerError."""
         row, detail = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
-        target = Target(await self._address(key, detail.provider), self._token(row))
+        route = await self._route(key, detail.provider)
+        target = Target(route.address, self._token(row), route.tls, route.headers)
         try:
             return await self._client.call(
                 target, endpoint, path=path, query=query, body=body, timeout_ms=timeout_ms
             )
         except ControllerError as error:
             if error.trouble == "unreachable":
-                self._addresses.pop(key, None)
+                self._routes.pop(key, None)
                 self._capabilities.pop(key, None)
             raise
 
     async def place(self, instance_id: str) -> Place:
         """Return the address of an instance's proxy and its token; raise ControllerError."""
         row, detail = await self._rows(instance_id)
-        address = await self._address(_Key(row.machine_id, row.epoch), detail.provider)
+        route = await self._route(_Key(row.machine_id, row.epoch), detail.provider)
+        if route.tls:
+            text = "Pages of agents are not passed on to machines that are reached by TLS."
+            raise ControllerError("unreachable", text, arrived=False)
         token = derived_token(
             self._secret.reveal(), "proxy", row.sandbox, version=row.live_token_version
         )
-        return Place(address, token)
+        return Place(route.address, token)
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
         """Return the controller's capabilities; none for one too old to announce them."""
@@ -127,9 +139,9 @@ class MachineControllers:
             raise ControllerError("not_running", "The instance has no machine.")
         return row, detail
 
-    async def _address(self, key: _Key, provider: str) -> Address:
-        known = self._addresses.get(key)
-        if known is not None and self._clock.steady_ms() - known[1] < ADDRESS_MS:
+    async def _route(self, key: _Key, provider: str) -> _Route:
+        known = self._routes.get(key)
+        if known is not None and self._clock.steady_ms() - known[1] < ROUTE_MS:
             return known[0]
         cloud = self._clouds.get(provider)
         if cloud is None:
@@ -150,8 +162,9 @@ class MachineControllers:
         except ValueError as error:
             text = f"Its cloud returned a malformed address: {error}."
             raise ControllerError("unreachable", text, arrived=False) from None
-        _remember(self._addresses, key, address, self._clock)
-        return address
+        route = _Route(address, machine.tls, machine.headers)
+        _remember(self._routes, key, route, self._clock)
+        return route
 
     def _token(self, row: MachineFacts) -> Secret:
         version = row.live_token_version

@@ -29,6 +29,13 @@ from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.engine import Engine
 from holdfast.plane.wiring.part import Tables
 from holdfast.telemetry.ports import Analytics, ContactStore
+from holdfast.telemetry.ticks import Ticks
+from holdfast.towns.attempts import AttemptStore
+from holdfast.towns.records import TownRecords
+
+
+class TownStore(TownRecords, AttemptStore, Protocol):
+    """The store of everything of towns that is not an event."""
 
 
 class Stores(Protocol):
@@ -50,6 +57,11 @@ class Stores(Protocol):
         ...
 
     @property
+    def towns(self) -> TownStore:
+        """Return the store of texts and settings of towns, and of tokens of attempts."""
+        ...
+
+    @property
     def contacts(self) -> ContactStore:
         """Return the store of last contacts."""
         ...
@@ -57,6 +69,11 @@ class Stores(Protocol):
     @property
     def analytics(self) -> Analytics:
         """Return the store of datapoints."""
+        ...
+
+    @property
+    def ticks(self) -> Ticks:
+        """Return the store of towns' ticks."""
         ...
 
 

@@ -15,6 +15,7 @@ from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
+from holdfast.wire.parsers import from_json
 
 DAILY_FILE: Final = "daily.json"
 """File in the data folder: when each job last succeeded, in milliseconds since the epoch."""
@@ -65,7 +66,7 @@ def daily(
 def _read(home: Path) -> dict[str, int]:
     """Return when each job last succeeded; empty if the file is missing or unreadable."""
     try:
-        return _LAST.decode((home / DAILY_FILE).read_bytes())
+        return from_json(_LAST, (home / DAILY_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError):
         return {}
 

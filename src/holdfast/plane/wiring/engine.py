@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.actors.alarms import Alarms
+from holdfast.actors.cadence import Cadence
 from holdfast.actors.dispatch import Dispatch, Provider
 from holdfast.actors.kinds import Kinds, recipes
 from holdfast.actors.lease import Lease
@@ -39,6 +40,7 @@ class Engine:
     dispatch: Dispatch
     prober: Prober
     alarms: Alarms
+    cadence: Cadence
     kinds: Kinds
 
     async def start(self) -> None:
@@ -50,6 +52,7 @@ class Engine:
         await self.dispatch.start()
         await self.prober.start()
         await self.alarms.start()
+        await self.cadence.start()
         await self.mailbox.start()
 
     def vitals(self) -> Iterator[Vital]:
@@ -57,10 +60,10 @@ class Engine:
 
         None of them has ended before it was started.
         """
-        for part in (self.owner, self.mailbox, self.prober, self.alarms):
+        for part in (self.owner, self.mailbox, self.prober, self.alarms, self.cadence):
             yield Vital(type(part).__name__.lower(), partial(self._ended, part))
 
-    def _ended(self, part: Owner | Mailbox | Prober | Alarms) -> str | None:
+    def _ended(self, part: Owner | Mailbox | Prober | Alarms | Cadence) -> str | None:
         if self.lease.lost:
             return None
         return self.owner.fault or why_ended(part.task)
@@ -68,7 +71,8 @@ class Engine:
     async def stop(self) -> None:
         """Stop in the reverse order; every part is stopped even when one before it fails."""
         errors: list[Exception] = []
-        for part in (self.mailbox, self.alarms, self.prober, self.dispatch, self.owner):
+        parts = (self.mailbox, self.cadence, self.alarms, self.prober, self.dispatch, self.owner)
+        for part in parts:
             try:
                 await part.stop()
             except Exception as error:  # noqa: BLE001  raised below, after the others stopped
@@ -98,6 +102,7 @@ def make_engine(
     owner = Owner(journal, kinds, lease=lease, clock=clock, log=log, meter=meter, code=code)
     mailbox = Mailbox(journal, owner, clock=clock, log=log)
     alarms = Alarms(journal, owner.wake, clock=clock, log=log, meter=meter)
+    cadence = Cadence(owner.wake, clock=clock, log=log, meter=meter)
     dispatch = Dispatch(
         journal,
         kinds,
@@ -109,7 +114,7 @@ def make_engine(
         meter=meter,
     )
     prober = Prober(journal, kinds, lookouts, told=mailbox.told, clock=clock, log=log, meter=meter)
-    for part in (dispatch.hear, alarms.hear, prober.hear):
+    for part in (dispatch.hear, alarms.hear, cadence.hear, prober.hear):
         owner.join(part)
     for halt in (dispatch.halt, prober.halt):
         lease.on_lost(halt)
@@ -121,6 +126,7 @@ def make_engine(
         dispatch=dispatch,
         prober=prober,
         alarms=alarms,
+        cadence=cadence,
         kinds=kinds,
     )
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from holdfast.kernel.clock import DAY_MS
+from holdfast.actors.limits import PROGRESS_MS
+from holdfast.kernel.clock import DAY_MS, SECOND_MS
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.daily import daily
 from holdfast.plane.wiring.engine import Engine
@@ -49,6 +50,9 @@ def engine_part(core: Core) -> Part:
     async def check_actors() -> DoctorCheck:
         return _actors(engine)
 
+    async def check_progress() -> DoctorCheck:
+        return _progress(engine)
+
     async def check_quarantine() -> DoctorCheck:
         held = len(await stores.reader.quarantined(account=None, limit=HELD_SHOWN + 1))
         many = f"more than {HELD_SHOWN}" if held > HELD_SHOWN else str(held)
@@ -68,7 +72,7 @@ def engine_part(core: Core) -> Part:
             daily("journal.prune", prune, core.home, clock, core.log),
             every("actors.examine", examine, DAY_S, core.log, first_s=EXAMINE_FIRST_S),
         ),
-        checks=(check_journal, check_engine, check_actors, check_quarantine),
+        checks=(check_journal, check_engine, check_progress, check_actors, check_quarantine),
     )
 
 
@@ -78,6 +82,38 @@ def _troubles(engine: Engine) -> Iterator[str]:
         yield "another plane took the lease of this journal"
     for actor, why in engine.owner.unloadable.items():
         yield f"{actor} cannot be loaded: {why}"
+    if (still := _no_progress(engine)) is not None:
+        yield still
+
+
+def _no_progress(engine: Engine) -> str | None:
+    """Return which part of the engine does nothing though it should, or None.
+
+    An engine that lost its lease ticks nobody on purpose.
+    """
+    if engine.lease.lost:
+        return None
+    stalled = list(engine.owner.progress.stalled())
+    if stalled:
+        actor, ms = stalled[0]
+        return f"{len(stalled)} actors wait for a tick; {actor} for {ms / SECOND_MS:.0f} s"
+    for name, late_ms in (("alarms", engine.alarms.late_ms()), ("looks", engine.cadence.late_ms())):
+        if late_ms >= PROGRESS_MS:
+            return f"the {name} of actors are {late_ms / SECOND_MS:.0f} s late"
+    return None
+
+
+def _progress(engine: Engine) -> DoctorCheck:
+    """Return whether whoever is to be ticked is ticked."""
+    why = _no_progress(engine)
+    return DoctorCheck(
+        name="progress",
+        result="ok" if why is None else "failed",
+        message="everything that is due is ticked" if why is None else why,
+        fix=""
+        if why is None
+        else "look at the log for the actor; restart the plane: nothing is lost by that",
+    )
 
 
 def _actors(engine: Engine) -> DoctorCheck:

@@ -33,20 +33,26 @@ from holdfast.plane.wiring.holder import (
     CONTENT_FILE,
     CORRECTIONS_FILE,
     JOURNAL_FILE,
+    TOWNS_FILE,
 )
 from holdfast.plane.wiring.part import Part
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
+from holdfast.stores.duckdb.ticks import DuckdbTicks
 from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.accounts import AccountsSqlite, open_accounts
 from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.stores.sqlite.database import DAMAGE, find_damage
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.stores.sqlite.towns import TownsSqlite, open_towns
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.limits import REASON_MAX
 
+KEPT_FILES: Final = (JOURNAL_FILE, ACCOUNTS_FILE, CORRECTIONS_FILE, CONTENT_FILE, TOWNS_FILE)
+"""The files that cannot be lost."""
 CONTACT_FILE: Final = "contact.db"
 TELEMETRY_FILE: Final = "telemetry.duckdb"
+TICKS_FILE: Final = "town_ticks.duckdb"
 
 CHECK_S: Final = 10.0
 """How long the doctor looks through one file at most, in seconds."""
@@ -75,13 +81,15 @@ class Stores:
     journal: SqliteJournal
     reader: SqliteReader
     accounts: AccountsSqlite
+    towns: TownsSqlite
     contacts: SqliteContacts
     analytics: DuckdbAnalytics
+    ticks: DuckdbTicks
     moved: list[str] = field(default_factory=list[str])
 
     def vitals(self) -> Iterator[Vital]:
         """Yield the threads that write."""
-        for store in (self.journal, self.accounts, self.contacts):
+        for store in (self.journal, self.accounts, self.towns, self.contacts):
             yield store.vital()
 
     def troubles(self) -> Iterator[str]:
@@ -90,8 +98,10 @@ class Stores:
         for name, trouble in (
             (JOURNAL_FILE, self.journal.trouble),
             (ACCOUNTS_FILE, self.accounts.trouble),
+            (TOWNS_FILE, self.towns.trouble),
             (CONTACT_FILE, self.contacts.trouble),
             (TELEMETRY_FILE, self.analytics.trouble),
+            (TICKS_FILE, self.ticks.trouble),
         ):
             if str(trouble):
                 yield f"{name}: {trouble}"
@@ -116,6 +126,8 @@ def open_stores(
         lambda path: open_accounts(path, now_ms=clock.now_ms(), head_in=prepare_keys(settings)),
     )
     closing.push_async_callback(accounts.close)
+    towns = open_kept(home / TOWNS_FILE, lambda path: open_towns(path, now_ms=clock.now_ms()))
+    closing.push_async_callback(towns.close)
     contacts = aside(home / CONTACT_FILE, lambda path: SqliteContacts(path, clock=clock))
     closing.push_async_callback(contacts.close)
     analytics = aside(
@@ -128,12 +140,25 @@ def open_stores(
         ),
     )
     closing.push_async_callback(analytics.close)
+    ticks = aside(
+        home / TICKS_FILE,
+        lambda path: DuckdbTicks(
+            path,
+            clock=clock,
+            keep_days=settings.town_tick_days,
+            minutes_days=settings.telemetry_days,
+            memory_mb=settings.telemetry_memory_mb,
+        ),
+    )
+    closing.push_async_callback(ticks.close)
     return Stores(
         journal=journal,
         reader=reader,
         accounts=accounts,
+        towns=towns,
         contacts=contacts,
         analytics=analytics,
+        ticks=ticks,
         moved=moved,
     )
 
@@ -201,9 +226,9 @@ def stores_part(home: Path, stores: Stores) -> Part:
     async def check_stores() -> DoctorCheck:
         wrong = list(stores.troubles())
         wrong += await asyncio.to_thread(lambda: list(damaged_files(home)))
-        charts = await stores.analytics.find_damage()
-        if charts:
-            wrong.append(f"{TELEMETRY_FILE}: {charts}")
+        for name, store in ((TELEMETRY_FILE, stores.analytics), (TICKS_FILE, stores.ticks)):
+            if charts := await store.find_damage():
+                wrong.append(f"{name}: {charts}")
         return stores_check(wrong, only_moved=wrong == stores.moved)
 
     return Part(
@@ -216,7 +241,7 @@ def stores_part(home: Path, stores: Stores) -> Part:
 
 def damaged_files(home: Path) -> Iterator[str]:
     """Yield what SQLite finds wrong with the files of a data folder; it only reads them."""
-    for name in (JOURNAL_FILE, ACCOUNTS_FILE, CORRECTIONS_FILE, CONTENT_FILE, CONTACT_FILE):
+    for name in (*KEPT_FILES, CONTACT_FILE):
         path = home / name
         if not path.exists():
             continue

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
 from holdfast.actors.ports import Reader
+from holdfast.instances.ports import Agents
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.outcome import Ok
-from holdfast.plane.about import Check
-from holdfast.plane.wiring.fleet_watch import Watch
+from holdfast.plane.about import Check, Uses
+from holdfast.plane.wiring.fleet_watch import AlertCode, Watch
+from holdfast.wire.api.instances import InstanceView
 from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.health import DOWN, HEALTHS, RANKS
 from holdfast.wire.limits import REASON_MAX
 from holdfast.world.clouds.port import LABEL_INSTANCE, Cloud, Machine
 
@@ -78,32 +81,62 @@ class Unowned:
         return DoctorCheck(name="machines", result="ok", message="each belongs to an instance")
 
 
-def fleet_checks(watch: Watch, agents: Callable[[], frozenset[str]] | None) -> tuple[Check, ...]:
-    """Return the checks of instances and their agents; `agents` returns those that can be run."""
+def _counted(watch: Watch) -> str:
+    """Return how many there are of each status, in parentheses."""
+    parts = [
+        f"{many} {HEALTHS[code].title.lower()}" for code, many in watch.healths.items() if many
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _word(view: InstanceView, code: AlertCode) -> str:
+    """Return what is wrong in a word: the status where that is it, else the alert."""
+    is_down = view.health.code in DOWN or view.health.code == "recovering"
+    return HEALTHS[view.health.code].title.lower() if is_down else code
+
+
+def fleet_checks(watch: Watch, agents: Agents | None, uses: Uses) -> tuple[Check, ...]:
+    """Return the checks of instances and their agents; `agents` knows those that can be run."""
 
     async def check_instances() -> DoctorCheck:
         await watch.look()
         wrong = list(islice(watch.wrong(), REASON_MAX))  # no message has room for more
         if not wrong:
-            text = f"nothing is wrong with {watch.count} instances"
+            text = f"nothing is wrong with {watch.count} instances{_counted(watch)}"
             return DoctorCheck(name="instances", result="ok", message=text)
-        names = ", ".join(dict.fromkeys(f"{view.name} ({code})" for view, code in wrong))
+        wrong.sort(key=lambda found: RANKS[found[0].health.code])
+        names = ", ".join(
+            dict.fromkeys(f"{view.name} ({_word(view, code)})" for view, code in wrong)
+        )
         return DoctorCheck(
             name="instances",
             result="warning",
             message=f"{watch.wrong_count} need a look: {names}"[:REASON_MAX],
-            fix=f"holdfast instance show {wrong[0][0].name}",
+            fix=f"holdfast instance why {wrong[0][0].name}",
         )
 
     async def check_agents() -> DoctorCheck:
         await watch.look()
-        missing = sorted(watch.agents - (agents() if agents is not None else watch.agents))
+        missing = sorted(watch.agents - (agents.names() if agents is not None else watch.agents))
         if missing:
             return DoctorCheck(
                 name="agents",
                 result="failed",
                 message=f"instances use {', '.join(missing)}, which cannot be run here",
                 fix=f"holdfast agents install {missing[0]}",
+            )
+        absent = [
+            (agent, version)
+            for agent, version in sorted(await uses())
+            if version and agents is not None and version not in agents.versions(agent)
+        ]
+        if absent:
+            agent, version = absent[0]
+            return DoctorCheck(
+                name="agents",
+                result="failed",
+                message=f"instances keep {agent} {version}, which is not installed on this host",
+                fix=f"holdfast agents install {agent} --version {version.partition('-node-')[0]}",
             )
         waiting = f"; {watch.not_ready} cannot work now" if watch.not_ready else ""
         return DoctorCheck(

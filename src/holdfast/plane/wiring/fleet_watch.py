@@ -17,6 +17,10 @@ from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.instances import InstanceView, Status
+from holdfast.wire.health import DOWN, RANKS, HealthCode
+
+_NOT_READY: Final = (DOWN - {"silent"}) | {"starting", "agent-stopped"}
+"""Statuses of an agent that cannot work although its machine runs and is heard."""
 
 WATCH_S: Final = 15.0
 """Between two checks: a scrape interval of Prometheus."""
@@ -25,7 +29,7 @@ SPAN: Final = 500
 """Changed instances looked at before the loop gets a turn: about 1 ms."""
 
 AlertCode: TypeAlias = Literal[
-    "attention", "silent", "parked", "port_taken", "held", "budget", "paused"
+    "attention", "down", "silent", "parked", "port_taken", "held", "budget", "paused"
 ]
 
 
@@ -75,6 +79,7 @@ class Watch:
         self._one_at_a_time = asyncio.Lock()
         self.count = self.not_ready = self.wrong_count = 0
         self.agents: frozenset[str] = frozenset()
+        self.healths: dict[HealthCode, int] = {}
         fleet.listen(self._saw)
 
     def wrong(self) -> Iterator[tuple[InstanceView, AlertCode]]:
@@ -96,15 +101,19 @@ class Watch:
     async def look(self) -> None:
         """Check every instance that changed; raise Refusal while the index is being filled."""
         async with self._one_at_a_time:
-            statuses = (await self._fleet.page(Query(account=None, limit=1))).counts
+            page = await self._fleet.page(Query(account=None, limit=1))
+            statuses = page.counts
             self.agents = await self._fleet.agents()
             await self._settle_all()
             self.count = sum(statuses.values())
             for status in get_args(Status):
                 self._meter.gauge(metrics.INSTANCES, statuses.get(status, 0), status=status)
+            self.healths = {code: page.healths.get(rank, 0) for code, rank in RANKS.items()}
+            for code, many in self.healths.items():
+                self._meter.gauge(metrics.INSTANCE_HEALTH, many, health=code)
             self._meter.gauge(metrics.AGENTS_NOT_READY, self.not_ready)
-            for code in get_args(AlertCode):
-                self._meter.gauge(metrics.INSTANCE_ALERTS, self._counted[code], code=code)
+            for alert in get_args(AlertCode):
+                self._meter.gauge(metrics.INSTANCE_ALERTS, self._counted[alert], code=alert)
 
     def _saw(self, key: str, view: InstanceView | None) -> None:
         """Note an instance for the next check, unless it is and was well."""
@@ -143,20 +152,25 @@ class Watch:
 def _judge(view: InstanceView) -> _Noted | None:
     """Return an instance with what is wrong, or None if it is well."""
     codes = tuple(find_wrong(view))
-    not_ready = view.status == "running" and view.agent_ready is False
+    not_ready = view.status == "running" and view.health.code in _NOT_READY
     return _Noted(view, codes, not_ready) if codes or not_ready else None
 
 
 def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
-    """Return the alerts of an instance; one that is not to run is neither silent nor parked."""
+    """Return the alerts of an instance; one that is not to run is neither down nor parked."""
     if view.attention:
         yield "attention"
     if view.budget:
         yield "budget"
     if view.paused:
         yield "paused"
-    if view.desired != "running":
-        return
+    if view.desired == "running":
+        yield from _of_machine(view)
+
+
+def _of_machine(view: InstanceView) -> Iterator[AlertCode]:
+    if view.health.code in DOWN:
+        yield "down"
     if view.contact == "lost":
         yield "silent"
     recovery = view.recovery
@@ -172,5 +186,10 @@ def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
 
 def _about(view: InstanceView, code: AlertCode) -> dict[str, str]:
     """Return the fields of a log line: the instance, and the reason if it is known."""
-    why = view.attention or view.budget or (view.recovery.reason if view.recovery else "")
+    why = (
+        view.attention
+        or (view.health.text if code == "down" else "")
+        or view.budget
+        or (view.recovery.reason if view.recovery else "")
+    )
     return {"instance": view.id, "account": view.account, "code": code, "because": why}

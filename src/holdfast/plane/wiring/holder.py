@@ -15,6 +15,7 @@ JOURNAL_FILE: Final = "journal.db"
 ACCOUNTS_FILE: Final = "accounts.db"
 CORRECTIONS_FILE: Final = "intake.db"
 CONTENT_FILE: Final = "content.db"
+TOWNS_FILE: Final = "towns.db"
 PRICES_FILE: Final = "prices.toml"
 """The operator's own prices of models."""
 

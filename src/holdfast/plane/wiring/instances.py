@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from holdfast.actors.kinds import Kind, make_kind
 from holdfast.instances import secrets
@@ -12,20 +12,23 @@ from holdfast.instances.definition import INSTANCE
 from holdfast.instances.handlers import Deps, handlers
 from holdfast.instances.index import FleetIndex, LiveContacts
 from holdfast.instances.maintenance import maintenance_handlers
+from holdfast.instances.placement import Offer, Placement
 from holdfast.instances.policy import Policy
+from holdfast.instances.ports import Agents
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.letters import topics
-from holdfast.plane.about import installed_versions
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.clouds import CloudLogs, Reach
+from holdfast.plane.wiring.agent_versions import bring_up_to_date, version_uses
+from holdfast.plane.wiring.clouds import DOCKER, CloudLogs, Reach
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.fleet_checks import Unowned, fleet_checks
 from holdfast.plane.wiring.fleet_watch import Watch
+from holdfast.plane.wiring.fly import FLY
 from holdfast.plane.wiring.part import HOUR_S, Job, Part, every
 from holdfast.stores.sqlite.fleet import SqliteFleet
-from holdfast.wire.agents import AGENTS
 from holdfast.wire.controller.calls import Controllers
+from holdfast.world.clouds.port import Capabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Placing:
     provider: str
     region: str
     account: str
-    agents: Callable[[], frozenset[str]] | None = None
+    agents: Agents | None = None
     accounts: Callable[[], Awaitable[frozenset[str]]] | None = None
 
 
@@ -73,8 +76,11 @@ def instances_part(
         chance=core.chance,
         clock=core.clock,
         policy=placing.policy,
-        provider=placing.provider,
-        region=placing.region,
+        placement=Placement(
+            cloud=placing.provider,
+            region=placing.region,
+            offers={name: _offer(cloud.capabilities) for name, cloud in reach.by_name.items()},
+        ),
         account=placing.account,
         agents=placing.agents,
         accounts=placing.accounts,
@@ -82,6 +88,7 @@ def instances_part(
     sealed = secrets.Deps(
         mailboxes=core.mailbox, reader=reader, sealer=core.keyring, chance=core.chance
     )
+    uses = partial(version_uses, reader)
     watch = Watch(fleet, meter=core.meter, log=core.log)
     unowned = Unowned(reader, reach.by_name)
     return Part(
@@ -100,8 +107,14 @@ def instances_part(
             every("machines.look", unowned.look, HOUR_S, core.log),
         ),
         troubles=unowned.troubles,
-        checks=(*fleet_checks(watch, placing.agents), unowned.check),
+        checks=(*fleet_checks(watch, placing.agents, uses), unowned.check),
+        start=partial(bring_up_to_date, core, placing.agents),
     )
+
+
+def _offer(can: Capabilities) -> Offer:
+    """Return what a cloud offers to new instances."""
+    return Offer(sizes=can.sizes, regions=() if can.more_regions else can.regions)
 
 
 def instance_policy(settings: Settings) -> Policy:
@@ -114,20 +127,8 @@ def instance_policy(settings: Settings) -> Policy:
         stale_provision_ms=_ms(settings.stale_provision_s),
         daily_look_ms=_ms(settings.daily_look_s),
         stop_grace_ms=_ms(settings.stop_grace_s),
+        volumes=(DOCKER, FLY),
     )
-
-
-def runnable_agents(folder: Path) -> Callable[[], frozenset[str]]:
-    """Return a function for the agents that can run: built-in ones and those installed."""
-
-    def runnable() -> frozenset[str]:
-        return frozenset(
-            agent.name
-            for agent in AGENTS
-            if not agent.folder or installed_versions(folder, agent.folder)
-        )
-
-    return runnable
 
 
 def _ms(seconds: float) -> int:

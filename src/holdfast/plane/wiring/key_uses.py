@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.instances.ports import UnsealError
+from holdfast.kernel.clock import SystemClock
 from holdfast.plane.key_rotation import held_texts
 from holdfast.plane.secret_encryption import KeyRing, sealed_by
-from holdfast.plane.wiring.holder import JOURNAL_FILE
+from holdfast.plane.wiring.holder import JOURNAL_FILE, TOWNS_FILE
 from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.stores.sqlite.towns import open_towns
 from holdfast.world.clouds.process_record import RECORD_FILE, load
 
 MACHINES_FOLDER: Final = "machines"
@@ -21,6 +23,8 @@ async def uses(home: Path, ring: KeyRing, key_id: str) -> list[str]:
     Raise ValueError for a machine whose record cannot be read.
     """
     found = [] if not (home / JOURNAL_FILE).exists() else await _stored(home, key_id)
+    if (home / TOWNS_FILE).exists():
+        found += await _of_rigs(home, key_id)
     for path in sorted((home / MACHINES_FOLDER).glob(f"*/{RECORD_FILE}")):
         spec = load(path).spec
         try:
@@ -33,6 +37,18 @@ async def uses(home: Path, ring: KeyRing, key_id: str) -> list[str]:
                 f" holdfast instance rotate-secrets {spec.instance_id}"
             )
     return found
+
+
+async def _of_rigs(home: Path, key_id: str) -> list[str]:
+    store = open_towns(home / TOWNS_FILE, now_ms=SystemClock().now_ms())
+    try:
+        return [
+            f"the credential of rig {rig.rig} of {town}: start the plane, then holdfast keys rotate"
+            for town, rig in await store.sealed()
+            if rig.token.startswith(sealed_by(key_id))
+        ]
+    finally:
+        await store.close()
 
 
 async def _stored(home: Path, key_id: str) -> list[str]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from holdfast.letters.instances import InstanceDestroyed
 from holdfast.letters.spend import SpendCrossed
+from holdfast.letters.towns import AgentsHosted, HostSeen
 
 
 class Route(NamedTuple):
@@ -28,6 +29,8 @@ class Route(NamedTuple):
 ROUTES: Final = (
     Route("instance", InstanceDestroyed, "pairing", "the pairing of that instance ends for good"),
     Route("instance", InstanceDestroyed, "node", "the instance's node is closed, all consent ends"),
+    Route("town", AgentsHosted, "instance", "the instance tells the town whether it runs"),
+    Route("instance", HostSeen, "town", "its agents there are given work, or none any more"),
     Route("content", SpendCrossed, "instance", "an alert of its budget, or the pause of its cap"),
 )
 

@@ -12,7 +12,7 @@ from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.metrics import Meter
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.auth import https_host, known_hosts, parse_networks
-from holdfast.plane.edge.ports import KeyOwner, Observer
+from holdfast.plane.edge.ports import KeyOwner, Observer, Resolve
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
 from holdfast.relay.rate import Rates
@@ -39,7 +39,9 @@ def make_edge(
     access: Access,
     key_owner: KeyOwner,
     node_owner: KeyOwner,
+    attempt_owner: KeyOwner,
     pages: Pages,
+    resolve: Resolve,
 ) -> Edge:
     """Return the application that serves every row of the endpoint table."""
     settings = core.settings
@@ -55,10 +57,12 @@ def make_edge(
         request_prefix=secrets.token_hex(4),
         key_owner=key_owner,
         node_owner=node_owner,
+        attempt_owner=attempt_owner,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         hosts=known_hosts(settings.host, settings.public_url),
         https_host=https_host(settings.public_url),
         problem_page=pages.problem_page,
+        resolve=resolve,
         observe=_measure_calls(core.meter),
     )
 

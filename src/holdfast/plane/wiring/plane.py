@@ -21,6 +21,7 @@ from holdfast.kernel.metrics import LOG_LINES_DROPPED, MEASUREMENTS_DROPPED, Tot
 from holdfast.monitoring.prometheus_exporter import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.edge.app import Edge
+from holdfast.plane.installations import AGENTS_FOLDER, Installations
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring import clouds as where
 from holdfast.plane.wiring.about import about_part, home_part
@@ -28,7 +29,6 @@ from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
 from holdfast.plane.wiring.browser_keys import browser_keys_part
 from holdfast.plane.wiring.budgets import make_budgets
-from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
 from holdfast.plane.wiring.consent import ConsentMade, make_consent
 from holdfast.plane.wiring.content import (
@@ -42,14 +42,14 @@ from holdfast.plane.wiring.corrections import Brains, make_brains
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.engine_part import engine_part
 from holdfast.plane.wiring.files import open_stores, stores_part
+from holdfast.plane.wiring.fly import region_of
 from holdfast.plane.wiring.holder import prepare_home
-from holdfast.plane.wiring.instance_names import InstanceNames
+from holdfast.plane.wiring.instance_names import InstanceNames, by_name
 from holdfast.plane.wiring.instances import (
     Placing,
     instance_policy,
     instances_part,
     make_fleet,
-    runnable_agents,
 )
 from holdfast.plane.wiring.observers import observers_part
 from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
@@ -60,7 +60,11 @@ from holdfast.plane.wiring.restored import Settling, restored_part
 from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.supervisor import Supervisor
 from holdfast.plane.wiring.telemetry import machines_part, make_telemetry
-from holdfast.plane.wiring.towns import NoOutside, towns_part
+from holdfast.plane.wiring.town_board import town_board_part
+from holdfast.plane.wiring.town_metrics import town_metrics_part
+from holdfast.plane.wiring.town_tools import TownTools, make_attempts, make_town_tools
+from holdfast.plane.wiring.town_world import open_town_world
+from holdfast.plane.wiring.towns import towns_part
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
@@ -76,6 +80,8 @@ class Subjects:
     brains: Brains
     content: Content
     agents: AgentSide
+    tools: TownTools
+    names: InstanceNames
 
 
 async def make_subjects(core: Core, files: Part) -> Subjects:
@@ -85,6 +91,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     """
     reach = await where.make_reach(core)
     settling = Settling(core, reach.by_name, account=LOCAL_ACCOUNT, accounts=account_names(core))
+    measured = town_metrics_part(core)
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
@@ -93,19 +100,22 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     names = InstanceNames(fleet)
     observed = open_observed(core)
     consent = make_consent(core, observed.deletion, name_of=names)
-    people = make_people(core)
+    people = make_people(core, name_of=names.seen_by)
     brains = make_brains(core, machine_index)
     content = make_content(
         core, observed, consent.index, consent.nodes, machine_index, name_of=names
     )
     budgets = make_budgets(core, content)
+    attempts = make_attempts(core)
+    town_world = await open_town_world(core, attempts, reach.controllers)
+    tools = make_town_tools(core, attempts, town_world.hosts)
     agents = make_agent_side(core, reach.controllers, people.access)
     placing = Placing(
         policy=instance_policy(core.settings),
         provider=core.settings.cloud,
-        region=core.settings.region,
+        region=region_of(core.settings),
         account=LOCAL_ACCOUNT,
-        agents=runnable_agents(core.home / AGENTS_FOLDER),
+        agents=Installations(core.home / AGENTS_FOLDER),
         accounts=account_names(core),
     )
     parts = (
@@ -117,7 +127,12 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         consent.part,
         budgets.ledger,
         restored_part(settling),
+        tools.part,
+        towns_part(core, town_world, account=LOCAL_ACCOUNT),
+        town_board_part(core),
+        measured,
         deciding,
+        town_world.part,
         reach.part,
         pairing.part,
         check_ins.part,
@@ -131,11 +146,11 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         confinement_part(core, check_ins.telemetry, fleet),
         observers_part(check_ins.telemetry, fleet, core.settings, names),
         agents_part(agents),
-        towns_part(core, NoOutside(core), account=LOCAL_ACCOUNT),
     )
     return Subjects(
-        parts=parts, people=people, consent=consent, brains=brains, content=content, agents=agents
-    )
+        parts=parts, people=people, consent=consent, brains=brains, content=content,
+        agents=agents, names=names, tools=tools,
+    )  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -271,15 +286,18 @@ def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Ta
         core.meter.gauge(MEASUREMENTS_DROPPED, core.meter.dropped)
         return metrics.render()
 
-    about = about_part(core, subjects.parts, health=health, metrics=figures)
+    about = about_part(core, subjects.parts, health=health, metrics=figures, name_of=subjects.names)
     api = (*subjects.parts, about)
-    pages = make_pages(core, handlers_of(api), hub)
+    named = by_name(handlers_of(api), ENDPOINTS, subjects.names)
+    pages = make_pages(core, named, hub)
     app = make_edge(
         core,
         bind((*api, pages_part(pages)), ENDPOINTS),
+        resolve=subjects.names.resolve,
         access=subjects.people.access,
         key_owner=subjects.brains.directory.owner,
         node_owner=subjects.content.observed.directory.owner,
+        attempt_owner=subjects.tools.attempts.owner,
         pages=pages,
     )
     plane = Plane(

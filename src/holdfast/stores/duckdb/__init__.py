@@ -1,4 +1,4 @@
-"""DuckDB: the analytics store of check-ins, with its SQL and migrations."""
+"""DuckDB: the analytics stores of check-ins and of ticks, with their SQL and migrations."""
 
 from pathlib import Path
 from typing import Final

@@ -9,24 +9,14 @@ here blocks the event loop.
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import duckdb
 import msgspec
 
-from holdfast.disk.durable_file import sync_folder, sync_names
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
-from holdfast.kernel.failure import brief
-from holdfast.stores.duckdb import MIGRATIONS, SQL
-from holdfast.stores.migrate import migrate, shipped
-from holdfast.stores.queries import load_queries
-from holdfast.stores.thread import BACKGROUND, OwnThread
-from holdfast.stores.trouble import Trouble
+from holdfast.stores.duckdb.file import DuckdbFile
 from holdfast.telemetry.ports import (
     CheckinPoint,
     FleetBucket,
@@ -57,16 +47,7 @@ PRUNE_TRIES_MAX: Final = 64
 """Days dropped in one check when the file is too large."""
 
 
-_DAMAGE: Final = (
-    duckdb.FatalException,
-    duckdb.InternalException,
-    duckdb.SerializationException,
-)
-
-_PARAMETER: Final = re.compile(r"\$([a-z_]+)")
-
-
-class DuckdbAnalytics:
+class DuckdbAnalytics(DuckdbFile):
     """Datapoints in a file."""
 
     def __init__(
@@ -85,41 +66,10 @@ class DuckdbAnalytics:
         """
         if bytes_max is not None and bytes_max < BYTES_MAX_FLOOR:
             raise ValueError(f"bytes_max {bytes_max}: want at least {BYTES_MAX_FLOOR}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sync_names(path)
-        self.path = path
-        self._connection = duckdb.connect(
-            str(path),
-            config={
-                "memory_limit": f"{memory_mb}MB",
-                "threads": 1,
-                "temp_directory": str(path) + ".spill",
-                "preserve_insertion_order": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "enable_external_access": "true",
-            },
-        )
-        try:
-            migrate(
-                _Statements(self._connection),
-                shipped(MIGRATIONS / "telemetry"),
-                now_ms=clock.now_ms(),
-            )
-        except BaseException:
-            self._connection.close()
-            raise
-        self._queries = load_queries(SQL / "telemetry")
-        self._reader = self._connection.cursor()
-        self._writing = OwnThread("telemetry writer", nice=BACKGROUND)
-        self._reading = OwnThread("telemetry reader")
+        super().__init__(path, "telemetry", clock=clock, memory_mb=memory_mb)
         self._keep_ms = keep_days * DAY_MS
         self._bytes_max = bytes_max
         self._prune_at_ms = 0
-        self.trouble = Trouble(
-            is_damage=is_damage, unwritable=(duckdb.IOException, duckdb.OutOfMemoryException)
-        )
-        self._closing = threading.Event()
 
     async def write(
         self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]
@@ -152,56 +102,14 @@ class DuckdbAnalytics:
         events = await self._read("lifecycle_count", {})
         return checkins[0][0], events[0][0]
 
-    async def close(self) -> None:
-        """Write pending points and close the file."""
-        self._closing.set()
-        await self._reading.end(self._reader.close)
-        await self._writing.end(self._connection.close)
-
-    async def _work(self, write: Callable[[], None]) -> None:
-        """Write in the thread; what is wrong with the file is noted."""
-        try:
-            await self._writing.run(write)
-        except (duckdb.Error, OSError) as error:
-            self.trouble.hear(error)
-            raise
-        self.trouble.written()
-
-    async def find_damage(self) -> str:
-        """Return what is wrong with the roll-up, which is read as a whole, or nothing."""
-        try:
-            await self._read("rollup_hash", {})
-        except (duckdb.Error, OSError) as error:
-            self.trouble.hear(error)
-            return str(error)
-        return ""
-
-    async def _read(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        query = self._queries[name]
-        used = {key: values[key] for key in _PARAMETER.findall(query)}
-        return await self._reading.run(lambda: self._reader.execute(query, used).fetchall())
-
-    def _run(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(self._queries[name], values).fetchall()
-
     def _write(self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]) -> None:
         from_ms = dirty_from(checkins)
-        self._connection.execute("BEGIN TRANSACTION")
-        try:
+        with self._points():
             if from_ms is not None:
                 self._run("checkins_insert", rows=msgspec.json.encode(checkins).decode())
                 self._run("dirty_mark", from_ms=from_ms)
             if events:
                 self._run("lifecycle_insert", rows=msgspec.json.encode(events).decode())
-            self._connection.execute("COMMIT")
-            with suppress(OSError):
-                sync_folder(self.path.parent)  # DuckDB syncs its log, and not the log's name
-        except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
-            self._connection.execute("ROLLBACK")
-            raise ValueError(f"a point does not fit its dataset: {brief(error)}") from error
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
 
     def _settle(self, now_ms: int) -> None:
         """Compute the roll-up from the earliest new point on, one span at a time."""
@@ -220,8 +128,7 @@ class DuckdbAnalytics:
 
     def _roll_up(self, from_ms: int, until_ms: int) -> None:
         """Recompute every step that overlaps the span, all or none."""
-        self._connection.execute("BEGIN TRANSACTION")
-        try:
+        with self._transaction():
             for step_s in STEPS_S:
                 step_ms = step_s * 1_000
                 within = {
@@ -231,10 +138,6 @@ class DuckdbAnalytics:
                 }
                 self._run("rollup_delete", **within)
                 self._run("rollup_insert", **within)
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
 
     def _prune(self, now_ms: int) -> None:
         """Drop points that are too old, then whole days while the file is too large."""
@@ -256,18 +159,6 @@ class DuckdbAnalytics:
         minutes_ms = max(before_ms, now_ms - MINUTES_KEPT_MS)
         self._run("rollup_prune", before_s=before_ms // 1_000, minutes_before_s=minutes_ms // 1_000)
 
-    def _used_bytes(self) -> int:
-        """Return the bytes of the file in use; freed space is reused first."""
-        row = self._connection.execute(
-            "SELECT block_size * used_blocks FROM pragma_database_size()"
-        ).fetchone()
-        return int(row[0]) if row else 0
-
-
-def is_damage(error: Exception) -> bool:
-    """Return whether DuckDB has found a file damaged; a wrong checksum has no class of its own."""
-    return isinstance(error, _DAMAGE) or "Corrupt database" in str(error)
-
 
 def _values(span: Span) -> dict[str, int]:
     return {
@@ -275,17 +166,3 @@ def _values(span: Span) -> dict[str, int]:
         "since_ms": span.since_s * 1_000,
         "until_ms": span.until_s * 1_000,
     }
-
-
-class _Statements:
-    """A connection for the migrator: SQLite's BEGIN statement, and rows as results."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
-        """Run statements and return the rows of the last."""
-        if sql == "BEGIN IMMEDIATE":
-            sql = "BEGIN TRANSACTION"
-        cursor = self._connection.execute(sql, list(parameters) or None)
-        return cursor.fetchall() if cursor.description else []

@@ -14,8 +14,9 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from holdfast.corrections import joining
 from holdfast.corrections.gaps import Numbers, add
 from holdfast.corrections.identity import raised
 from holdfast.corrections.limits import EVENT_IDS_KEPT, PURGE_ROWS
@@ -42,9 +43,9 @@ from holdfast.corrections.records import (
     Written,
 )
 from holdfast.kernel.clock import HOUR_MS
+from holdfast.wire.cut import cut
 from holdfast.wire.limits import PREVIEW_MAX
 
-_UNKNOWN: Final = "UNKNOWN"
 _TERM: Final = re.compile(r'"([^"]*)"(\s*\*)?')
 _WORD: Final = re.compile(r"[^\W_]+")
 _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
@@ -169,13 +170,13 @@ class MemoryCorrections:
         return True
 
     def _raise(self, held: _Stored, arrival: Arrival, row: Correction, *, is_new: bool) -> None:
-        """Count a repeat by its route, and keep the data of the more detailed route."""
-        at, single = ROUTES.index(arrival.route), ROUTES.index("single")
-        only_single = not any(count for i, count in enumerate(held.via) if i != single)
-        if only_single and at != single:
-            held.row.severity = row.severity
-        if held.row.category == _UNKNOWN:
-            held.row.category = row.category
+        """Count a repeat by its route, and join in what it says."""
+        at, known = ROUTES.index(arrival.route), joining.told(held.row)
+        joining.join(known, row, arrival.route, held.via)
+        hour = held.row.at_ms // HOUR_MS
+        self._hours[arrival.brain, hour, held.row.severity] -= 1
+        self._hours[arrival.brain, hour, known.severity] += 1
+        held.row = replace(held.row, **asdict(known))
         if not is_new:
             held.via[at] = max(held.via[at], row.count)
             return
@@ -342,6 +343,7 @@ class MemoryCorrections:
             held.arrival.source,
             row.seq,
             held.arrival.sdk,
+            row.was_cut,
         )
 
     def _shown(self, held: _Stored) -> CorrectionRow:
@@ -360,8 +362,8 @@ class MemoryCorrections:
             session=row.session,
             category=row.category,
             severity=row.severity,
-            draft=row.draft[:PREVIEW_MAX],
-            final=row.final[:PREVIEW_MAX],
+            draft=cut(row.draft, PREVIEW_MAX),
+            final=cut(row.final, PREVIEW_MAX),
             cut=len(row.draft) > PREVIEW_MAX or len(row.final) > PREVIEW_MAX,
             summary=row.summary,
             edit_distance=row.edit_distance,
@@ -414,7 +416,7 @@ class MemoryCorrections:
         return sorted(
             (hour, severity, many)
             for (owner, hour, severity), many in self._hours.items()
-            if owner == brain and hour >= since_hour and severity
+            if owner == brain and hour >= since_hour and severity and many > 0
         )
 
     async def extent(self, brain: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import dropwhile, islice
 
 from msgspec import structs
 
@@ -142,14 +143,24 @@ class MemoryReader:
         return self._store.policies.get(policy_hash)
 
     async def quarantined(
-        self, *, account: str | None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        actor: Address | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> list[tuple[Address, Logged]]:
-        """Return quarantined events, newest first."""
+        """Return quarantined events, newest first, of those before the event `after`."""
         known = sorted((self._store.known[event] for event in self._store.quarantine), reverse=True)
+        if after:
+            last = self._store.known.get(EventId(after))
+            known = [entry for entry in known if last is not None and entry < last]
         found = [
             (entry.actor, entry.event)
             for entry in known
-            if isinstance(entry.event, Logged) and account in {None, self._account(entry.actor)}
+            if isinstance(entry.event, Logged)
+            and account in {None, self._account(entry.actor)}
+            and actor in {None, entry.actor}
         ]
         return found[:limit]
 
@@ -163,15 +174,21 @@ class MemoryReader:
         return None if known is None else self._follow([known])[0]
 
     async def operations(
-        self, *, account: str | None, actor: Address | None = None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        actor: Address | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> list[Operation]:
-        """Return the newest operations of people and programs."""
-        return self._follow(list(self._asked(account, actor, limit)))
+        """Return the newest operations of people and programs, of those before `after`."""
+        asked = self._asked(account, actor)
+        if after:  # of an event that is gone nothing is known to be before it
+            asked = islice(dropwhile(lambda known: known.event.id != after, asked), 1, None)
+        return self._follow(list(islice(asked, limit)))
 
-    def _asked(self, account: str | None, actor: Address | None, limit: int) -> Iterator[Known]:
+    def _asked(self, account: str | None, actor: Address | None) -> Iterator[Known]:
         for event in reversed(self._store.asked):
-            if not limit:
-                return
             known = self._store.known[event]
             if actor not in {None, known.actor}:
                 continue
@@ -179,7 +196,6 @@ class MemoryReader:
                 known.actor not in self._store.actors or self._account(known.actor) != account
             ):
                 continue
-            limit -= 1
             yield known
 
     def _follow(self, asked: Sequence[Known]) -> list[Operation]:

@@ -19,6 +19,7 @@ import msgspec
 from holdfast.accounts.records import AuditRow, ChainEnd, KeptHead
 from holdfast.disk.durable_file import write_file
 from holdfast.kernel.failure import brief
+from holdfast.wire.parsers import from_json
 
 HEAD_FILE: Final = "audit-head.json"
 
@@ -72,7 +73,7 @@ class AuditHead:
 
     def _read(self) -> KeptHead | None:
         try:
-            return _DECODER.decode(self._path.read_bytes())
+            return from_json(_DECODER, self._path.read_bytes())
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:

@@ -50,12 +50,13 @@ KEPT: Final = (
             "content": "SELECT coalesce(max(no), 0) FROM items",
         },
     ),
+    KeptStore("towns.db", "towns", {"texts": "SELECT coalesce(max(rowid), 0) FROM texts"}),
     KeptStore("accounts.db", "accounts", {"audit": "SELECT coalesce(max(seq), 0) FROM audit"}),
 )
 """In the order of copying: what refers to others comes before what it refers to.
 
-Content is later than the consent for it in the journal: a node whose consent is not in the copy is
-unknown after a restore, and unknown is no.
+A bead of a town is in the copy with its text. Content is later than the consent for it in the
+journal: a node whose consent is not in the copy is unknown after a restore, and unknown is no.
 """
 
 

@@ -43,6 +43,7 @@ from holdfast.stores.sqlite.corrections_projection import Projection, read_gaps
 from holdfast.stores.sqlite.corrections_words import WordTables
 from holdfast.stores.sqlite.database import open_reader, open_store
 from holdfast.stores.sqlite.store import SqliteStore
+from holdfast.wire.cut import cut
 from holdfast.wire.limits import PREVIEW_MAX
 
 CHECKPOINT_PAGES: Final = 8_192
@@ -50,8 +51,12 @@ CHECKPOINT_PAGES: Final = 8_192
 CACHE_KIB: Final = 65_536
 """The writer looks each correction up in two indexes; the pages of a busy hour fit."""
 
-_ROW_FIELDS: Final = 20
-_VIA_FROM: Final = 14
+_ROW_FIELDS: Final = 19
+_DRAFT: Final = 9
+_VIA_FROM: Final = 13
+_PREVIEW_BYTES: Final = 4 * (PREVIEW_MAX + 1)
+"""Bytes that hold a code point more than a preview, in UTF-8. SQLite counts the characters of a
+text up to a NUL only, and the bytes of a blob all."""
 _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -145,13 +150,13 @@ class CorrectionsSqlite(SqliteStore):
             name = "corrections_brain"
         elif query.account is not None:
             name = "corrections_account"
-        rows = await self._read(name, preview=PREVIEW_MAX, **query._asdict())
+        rows = await self._read(name, preview=_PREVIEW_BYTES, **query._asdict())
         return [_correction(row) for row in rows]
 
     async def search(self, query: CorrectionQuery) -> Searched:
         """Return corrections with all of the words, last received first, within a bounded time."""
         show = self._sql["corrections_found"]
-        values = {**query._asdict(), "preview": PREVIEW_MAX}
+        values = {**query._asdict(), "preview": _PREVIEW_BYTES}
 
         def run() -> Searched:
             rows, below = self._words.search(self._reader, query, show, values)
@@ -171,11 +176,14 @@ class CorrectionsSqlite(SqliteStore):
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
         """Return one correction visible to the account."""
-        for row in await self._read("correction", no=no, account=account, preview=PREVIEW_MAX):
+        for row in await self._read("correction", no=no, account=account, preview=_PREVIEW_BYTES):
             draft, final, context, classes, ids, *rest = row[_ROW_FIELDS:]
             names = _names(classes) if classes else ()
             shown = _correction(row[:_ROW_FIELDS])
-            return CorrectionWhole(shown, draft, final, context, names, _names(ids), *rest)
+            source, seq, sdk, was_cut = rest
+            return CorrectionWhole(
+                shown, draft, final, context, names, _names(ids), source, seq, sdk, bool(was_cut)
+            )
         return None
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
@@ -267,7 +275,12 @@ def _key(row: tuple[Any, ...]) -> BrainKey:
 def _correction(row: tuple[Any, ...]) -> CorrectionRow:
     """Return a row of the lists; the counts by route are the last columns."""
     via_to = _VIA_FROM + len(ROUTES)
-    return CorrectionRow._make((*row[:_VIA_FROM], row[_VIA_FROM:via_to], *row[via_to:]))
+    begun = [part.decode("utf-8", "ignore") for part in row[_DRAFT : _DRAFT + 2]]
+    shown = [cut(part, PREVIEW_MAX) for part in begun]
+    told = row[_DRAFT + 2 : _VIA_FROM]
+    return CorrectionRow._make(
+        (*row[:_DRAFT], *shown, shown != begun, *told, row[_VIA_FROM:via_to], *row[via_to:])
+    )
 
 
 def open_corrections(

@@ -14,9 +14,11 @@ from typing import Any, Final
 import apsw
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from holdfast.corrections.gaps import Numbers, add
 from holdfast.corrections.identity import raised
+from holdfast.corrections.joining import Told, join, told
 from holdfast.corrections.limits import EVENT_IDS_KEPT
 from holdfast.corrections.records import ROUTES, Arrival, Correction, Forgotten, Standing, Written
 from holdfast.kernel.clock import HOUR_MS
@@ -35,7 +37,6 @@ _WIDTHS: Final = {
     "add_counts": 7,
     "add_hours": 4,
 }
-_UNKNOWN: Final = "UNKNOWN"
 
 _Same = tuple[int, bytes, str]
 _Named = tuple[int, str]
@@ -63,14 +64,17 @@ def _read_ids(text: str) -> list[str]:
 class _Held(Struct):
     """A correction that this group adds (`no` 0 until it has one) or changes.
 
-    An added one has `row`; a changed one was read from the file.
+    An added one has `row`; a changed one was read from the file. `was` is what was told
+    of it before this group.
     """
 
     no: int
+    brain: int
     via: list[int]
     ids: list[str]
-    severity: str
-    category: str
+    told: Told
+    hour: int
+    was: Told
     row: Correction | None = None
     arrival: Arrival | None = None
 
@@ -195,7 +199,8 @@ class Projection:
         tally.accepted += 1
         via = [0] * len(ROUTES)
         via[ROUTES.index(arrival.route)] = row.count
-        fresh = _Held(0, via, [row.event_id], row.severity, row.category, row, arrival)
+        said, hour = told(row), row.at_ms // HOUR_MS
+        fresh = _Held(0, arrival.brain, via, [row.event_id], said, hour, said, row, arrival)
         group.fresh.append(fresh)
         group.new_ids.append((*named, fresh))
         group.by_id[named] = group.by_content[same] = fresh
@@ -211,21 +216,19 @@ class Projection:
         if held is None:
             cursor = group.connection.execute(self._sql["one_correction"], {"no": known})
             found: tuple[Any, ...] = cursor.fetchall()[0]
-            ids, *via, severity, category = found
-            held = _Held(known, via, _read_ids(ids), severity, category)
+            brain, ids, at_ms, *rest = found
+            via, said = rest[: len(ROUTES)], Told(*rest[len(ROUTES) :])
+            read_ids = _read_ids(ids)
+            held = _Held(known, brain, via, read_ids, said, at_ms // HOUR_MS, replace(said))
             group.changed[known] = held
         return held
 
     def _raise(
         self, group: _Group, held: _Held, arrival: Arrival, row: Correction, *, is_new: bool
     ) -> None:
-        """Count a repeat by its route, and keep the data of the more detailed route."""
+        """Count a repeat by its route, and join in what it says."""
         at = ROUTES.index(arrival.route)
-        only_single = not any(count for i, count in enumerate(held.via) if ROUTES[i] != "single")
-        if only_single and arrival.route != "single":
-            held.severity = row.severity
-        if held.category == _UNKNOWN:
-            held.category = row.category
+        join(held.told, row, arrival.route, held.via)
         if not is_new:
             held.via[at] = max(held.via[at], row.count)
             return
@@ -258,7 +261,13 @@ class Projection:
             if was_cut and row.draft.startswith(draft) and row.final.startswith(final):
                 held = self._hold(group, found)
                 if held.row is not None:
-                    held.row = row
+                    held.row = replace(
+                        held.row,
+                        hash=row.hash,
+                        was_cut=row.was_cut,
+                        draft=row.draft,
+                        final=row.final,
+                    )
                 else:
                     group.completed[held.no] = row
                 return held
@@ -277,7 +286,7 @@ class Projection:
         self._bulk["add_corrections"].write(connection, rows)
         self._words.add(
             connection,
-            [(h.no, h.row.draft, h.row.final, h.row.summary) for h in group.fresh if h.row],
+            [(h.no, h.row.draft, h.row.final, h.told.summary) for h in group.fresh if h.row],
         )
         longs = [
             (h.arrival.brain, h.row.cut_hash, h.row.scope, h.no)
@@ -291,6 +300,7 @@ class Projection:
         """Write the changes by repeats, and new ids."""
         connection = group.connection
         for held in group.changed.values():
+            self._index_summary(group, held)
             values = {f"via_{name}": held.via[i] for i, name in enumerate(ROUTES)}
             connection.execute(
                 self._sql["repeat_correction"],
@@ -298,8 +308,7 @@ class Projection:
                     **values,
                     "no": held.no,
                     "event_ids": _encode(held.ids).decode(),
-                    "severity": held.severity,
-                    "category": held.category,
+                    **asdict(held.told),
                 },
             )
         for no, row in group.completed.items():
@@ -312,10 +321,21 @@ class Projection:
             }
             connection.execute(self._sql["complete_correction"], more)
             self._words.drop(connection, no)
-            self._words.add(connection, [(no, row.draft, row.final, row.summary)])
+            summary = group.changed[no].told.summary
+            self._words.add(connection, [(no, row.draft, row.final, summary)])
         if group.new_ids:
             ids = [(brain, event_id, held.no) for brain, event_id, held in group.new_ids]
             self._bulk["add_ids"].write(connection, ids)
+
+    def _index_summary(self, group: _Group, held: _Held) -> None:
+        """Make a summary that came later searchable; a completed correction is indexed anyway."""
+        if held.no in group.completed or held.told.summary == held.was.summary:
+            return
+        cursor = group.connection.execute(self._sql["texts"], {"no": held.no})
+        for draft, final in cursor.fetchall():
+            self._words.drop(group.connection, held.no)
+            summary = str(held.told.summary)
+            self._words.add(group.connection, [(held.no, str(draft), str(final), summary)])
 
     def _add_events(self, group: _Group, forgotten: Forgotten) -> None:
         """Add new events."""
@@ -417,12 +437,14 @@ class Projection:
             if arrival.refused:
                 hours[arrival.brain, arrival.received_ms // HOUR_MS, ""] += len(arrival.refused)
         for held in group.fresh:
-            if held.row is not None and held.arrival is not None:
-                hours[held.arrival.brain, held.row.at_ms // HOUR_MS, held.severity] += 1
+            hours[held.brain, held.hour, held.told.severity] += 1
+        for held in group.changed.values():
+            hours[held.brain, held.hour, held.was.severity] -= 1
+            hours[held.brain, held.hour, held.told.severity] += 1
         rows: list[tuple[Any, ...]] = [(*named, *row) for named, row in counts.items()]
         self._bulk["add_counts"].write(group.connection, rows)
         if hours:
-            counted = [(*named, many) for named, many in hours.items()]
+            counted = [(*named, many) for named, many in hours.items() if many]
             self._bulk["add_hours"].write(group.connection, counted)
 
 
@@ -447,14 +469,14 @@ def _row(held: _Held) -> tuple[Any, ...]:
         row.at_ms,
         arrival.received_ms,
         row.session,
-        held.category,
-        held.severity,
+        held.told.category,
+        held.told.severity,
         row.draft,
         row.final,
-        row.context,
-        row.summary,
-        row.edit_distance,
-        row.classifications,
+        held.told.context,
+        held.told.summary,
+        held.told.edit_distance,
+        held.told.classifications,
         _encode(held.ids).decode(),
         arrival.source,
         row.seq,

@@ -22,26 +22,29 @@ _SCHEMA: Final = """
 CREATE TABLE fleet (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL,
     agent TEXT NOT NULL, attention INTEGER NOT NULL, created TEXT NOT NULL,
-    restarts INTEGER NOT NULL, contact INTEGER NOT NULL, load INTEGER NOT NULL
+    restarts INTEGER NOT NULL, contact INTEGER NOT NULL, load INTEGER NOT NULL,
+    health INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE counts (
-    account TEXT, status TEXT, agent TEXT, attention INTEGER, many INTEGER NOT NULL,
-    PRIMARY KEY (account, status, agent, attention)
+    account TEXT, status TEXT, agent TEXT, attention INTEGER, health INTEGER,
+    many INTEGER NOT NULL, PRIMARY KEY (account, status, agent, attention, health)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER added AFTER INSERT ON fleet BEGIN
-    INSERT INTO counts VALUES (new.account, new.status, new.agent, new.attention, 1)
+    INSERT INTO counts
+        VALUES (new.account, new.status, new.agent, new.attention, new.health, 1)
     ON CONFLICT DO UPDATE SET many = many + 1;
 END;
 CREATE TRIGGER removed AFTER DELETE ON fleet BEGIN
     UPDATE counts SET many = many - 1 WHERE account = old.account AND status = old.status
-        AND agent = old.agent AND attention = old.attention;
+        AND agent = old.agent AND attention = old.attention AND health = old.health;
 END;
-CREATE TRIGGER changed AFTER UPDATE OF account, status, agent, attention ON fleet
-WHEN (old.account, old.status, old.agent, old.attention)
-    <> (new.account, new.status, new.agent, new.attention) BEGIN
+CREATE TRIGGER changed AFTER UPDATE OF account, status, agent, attention, health ON fleet
+WHEN (old.account, old.status, old.agent, old.attention, old.health)
+    <> (new.account, new.status, new.agent, new.attention, new.health) BEGIN
     UPDATE counts SET many = many - 1 WHERE account = old.account AND status = old.status
-        AND agent = old.agent AND attention = old.attention;
-    INSERT INTO counts VALUES (new.account, new.status, new.agent, new.attention, 1)
+        AND agent = old.agent AND attention = old.attention AND health = old.health;
+    INSERT INTO counts
+        VALUES (new.account, new.status, new.agent, new.attention, new.health, 1)
     ON CONFLICT DO UPDATE SET many = many + 1;
 END;
 """
@@ -51,6 +54,7 @@ CREATE INDEX IF NOT EXISTS by_name ON fleet (name, id);
 CREATE INDEX IF NOT EXISTS by_attention ON fleet (name) WHERE attention = 1;
 CREATE INDEX IF NOT EXISTS by_account ON fleet (account, name);
 CREATE INDEX IF NOT EXISTS by_status ON fleet (status, name);
+CREATE INDEX IF NOT EXISTS by_health ON fleet (health, name);
 CREATE INDEX IF NOT EXISTS by_agent ON fleet (agent, name);
 CREATE INDEX IF NOT EXISTS by_created ON fleet (created, name);
 CREATE INDEX IF NOT EXISTS by_restarts ON fleet (restarts DESC, name);
@@ -62,12 +66,12 @@ _NAMES: Final = tuple(re.findall(r"by_\w+", _INDEXES))
 _PUT: Final = """
 INSERT INTO fleet
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-    value ->> 7, value ->> 8, value ->> 9
+    value ->> 7, value ->> 8, value ->> 9, value ->> 10
 FROM json_each(?) WHERE true
 ON CONFLICT (id) DO UPDATE SET account = excluded.account, name = excluded.name,
     status = excluded.status, agent = excluded.agent, attention = excluded.attention,
     created = excluded.created, restarts = excluded.restarts, contact = excluded.contact,
-    load = excluded.load
+    load = excluded.load, health = excluded.health
 """
 _HEARD: Final = """
 UPDATE fleet SET restarts = max(restarts, value ->> 1), contact = value ->> 2,
@@ -81,6 +85,12 @@ SELECT json_group_object(status, many) FROM (
     WHERE (:account IS NULL OR account = :account) AND many > 0 GROUP BY status
 )
 """
+_HEALTHS: Final = """
+SELECT json_group_object(health, many) FROM (
+    SELECT health, sum(many) AS many FROM counts
+    WHERE (:account IS NULL OR account = :account) AND many > 0 GROUP BY health
+)
+"""
 _AGENTS: Final = """
 SELECT json_group_array(agent) FROM (SELECT DISTINCT agent FROM counts WHERE many > 0)
 """
@@ -88,6 +98,7 @@ SELECT json_group_array(agent) FROM (SELECT DISTINCT agent FROM counts WHERE man
 _MANY_VALUES: Final = frozenset({"created", "restarts", "contact", "load"})
 _MARKS: Final = msgspec.json.Decoder(tuple[tuple[str | int, str, str], ...])
 _TEXTS: Final = msgspec.json.Decoder(frozenset[str])
+_BY_RANK: Final = msgspec.json.Decoder(dict[int, int])
 _NUMBERS: Final = msgspec.json.Decoder(dict[str, int])
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -166,6 +177,7 @@ class SqliteFleet:
             following=Mark(*shown[-1]) if len(found) > query.limit else None,
             total=total,
             counts=_NUMBERS.decode(self._one(_COUNTS, values)),
+            healths=_BY_RANK.decode(self._one(_HEALTHS, values)),
         )
 
     def _one(self, statement: str, values: dict[str, Any]) -> Any:
@@ -179,6 +191,8 @@ def _counted(query: Query, statuses: dict[str, str]) -> list[str]:
         found.append("account = :account")
     if statuses:
         found.append(f"status IN ({', '.join(f':{name}' for name in statuses)})")
+    if query.healths:
+        found.append(f"health IN ({', '.join(str(int(one)) for one in query.healths)})")
     if query.agent:
         found.append("agent = :agent")
     if query.attention is not None:

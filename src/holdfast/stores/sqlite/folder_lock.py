@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from holdfast.wire.parsers import json_as
+
 NAME: Final = "plane.lock"
 GLANCE_S: Final = 0.25
 _STEP_S: Final = 0.01
@@ -62,7 +64,7 @@ class FolderLock:
 def read_holder(folder: Path) -> Holder | None:
     """Return the last holder written to the file, whether or not it still runs."""
     try:
-        return msgspec.json.decode((folder / NAME).read_bytes(), type=Holder)
+        return json_as(Holder, (folder / NAME).read_bytes())
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 

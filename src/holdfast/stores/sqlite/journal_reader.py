@@ -33,6 +33,7 @@ from holdfast.stores.sqlite.bulk import Bulk
 from holdfast.stores.sqlite.database import make_trouble, open_reader
 from holdfast.stores.sqlite.lossy import read_rows
 from holdfast.stores.trouble import Trouble
+from holdfast.wire.parsers import WHOLE_MAX
 
 READERS_KEPT: Final = 4
 """Connections that stay open between reads."""
@@ -295,14 +296,16 @@ class SqliteReader:
         return None if row is None else row[0]
 
     async def quarantined(
-        self, *, account: str | None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        actor: Address | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> list[tuple[Address, Logged]]:
-        """Return quarantined events, newest first."""
-        rows = (
-            self._all("quarantined_all", limit)
-            if account is None
-            else self._all("quarantined_account", account, limit)
-        )
+        """Return quarantined events, newest first, of those before the event `after`."""
+        named = None if actor is None else str(actor)
+        rows = self._all("quarantined", account, named, after or None, limit)
         return [(address_of(actor), _logged(event)) for actor, *event in rows]
 
     async def operation(self, event: EventId) -> Operation | None:
@@ -311,26 +314,40 @@ class SqliteReader:
         return None if row is None else self._follow([_found(row)])[0]
 
     async def operations(
-        self, *, account: str | None, actor: Address | None = None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        actor: Address | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> list[Operation]:
-        """Return the newest operations of people and programs."""
-        return self._follow([_found(row) for row in self._asked(account, actor, limit)])
+        """Return the newest operations of people and programs, of those before `after`."""
+        before = WHOLE_MAX
+        if after:
+            last = self._one("event_logged", after) or self._one("event_pending", after)
+            if last is None:
+                return []  # of an event that is gone nothing is known to be before it
+            before = last[2]
+        asked = self._asked(account, actor, before, limit)
+        return self._follow([_found(row) for row in asked])
 
-    def _asked(self, account: str | None, actor: Address | None, limit: int) -> list[Any]:
+    def _asked(
+        self, account: str | None, actor: Address | None, before: int, limit: int
+    ) -> list[Any]:
         if actor is not None:
-            rows = self._asked_of(str(actor), limit)
+            rows = self._asked_of(str(actor), before, limit)
             return [row for row in rows if account is None or row[1] == account]
         if account is None:
-            return self._all("asked_all", limit)
+            return self._all("asked_all", before, limit)
         theirs = self._all("account_actors", account, SMALL_ACCOUNT + 1)
         if len(theirs) > SMALL_ACCOUNT:
-            return self._all("asked_account", account, limit)
-        rows = [row for (address,) in theirs for row in self._asked_of(address, limit)]
+            return self._all("asked_account", account, before, limit)
+        rows = [row for (address,) in theirs for row in self._asked_of(address, before, limit)]
         return sorted(rows, key=lambda row: row[2], reverse=True)[:limit]
 
-    def _asked_of(self, actor: str, limit: int) -> list[Any]:
-        waiting = self._all("asked_actor_pending", actor, limit)
-        return (waiting + self._all("asked_actor_logged", actor, limit))[:limit]
+    def _asked_of(self, actor: str, before: int, limit: int) -> list[Any]:
+        waiting = self._all("asked_actor_pending", actor, before, limit)
+        return (waiting + self._all("asked_actor_logged", actor, before, limit))[:limit]
 
     def _follow(self, asked: Sequence[Found]) -> list[Operation]:
         with self._connection() as connection:

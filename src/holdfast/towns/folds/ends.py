@@ -6,11 +6,11 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from holdfast.actors.definition import At, Ignored, Refused, Verdict
+from holdfast.actors.definition import At, Declined, Ignored, Refused
 from holdfast.towns import events
 from holdfast.towns.draft import Draft
 from holdfast.towns.folds.attempts import give_back
-from holdfast.towns.state import TERMINAL, Bead, Review, State
+from holdfast.towns.state import TERMINAL, Bead, Review
 
 
 def merged(d: Draft, bead: Bead, review: Review, commit: str) -> None:
@@ -43,8 +43,8 @@ def rejected(d: Draft, bead: Bead, code: str) -> None:
     if source is None or source.status in TERMINAL:
         return
     if source.convoy_of is not None:
-        wait_ms = bead.cooldown_ms
-        work = replace(source.convoy_of, landing="", landings=source.convoy_of.landings + 1)
+        wait_ms = source.convoy_of.again_ms
+        work = replace(source.convoy_of, landings=source.convoy_of.landings + 1)
         d.edit(source, convoy_of=work, due_ms=d.now_ms + wait_ms, span_ms=wait_ms)
     elif source.status == "in_review" and not _others(d, source, bead):
         give_back(d, source, code, wait_ms=source.cooldown_ms, charged=source.charged + 1)
@@ -54,9 +54,8 @@ def _others(d: Draft, source: Bead, bead: Bead) -> bool:
     return any(one != bead.id for one in d.at("reviews", source.id))
 
 
-def cancelled(state: State, e: events.BeadCancelled, at: At) -> Verdict[State]:
+def cancelled(d: Draft, e: events.BeadCancelled, _at: At) -> Declined:
     """End a bead, and all that hangs on it: requests of an issue, beads of a convoy."""
-    d = Draft(state, at.now_ms)
     bead = d.bead(e.bead)
     if bead is None:
         return Ignored("there is no such bead any more")
@@ -73,7 +72,7 @@ def cancelled(state: State, e: events.BeadCancelled, at: At) -> Verdict[State]:
         merged(d, bead, bead.review, "")
     else:
         _end(d, bead.id, e.status, code)
-    return d.close()
+    return None
 
 
 def _end(d: Draft, one: str, status: Literal["closed", "failed"], code: str) -> None:

@@ -9,7 +9,7 @@ from holdfast.actors.definition import Suppressed
 from holdfast.towns import actions as act
 from holdfast.towns.limits import NUDGE_KEPT_MS
 from holdfast.towns.rules.view import Findings, Found, View
-from holdfast.towns.state import Agent, Bead, in_order
+from holdfast.towns.state import Agent, Bead
 
 DRAINING: Final = "its host is going away"
 
@@ -27,7 +27,7 @@ def agents(view: View) -> Findings:
 
 
 def _released(view: View) -> Findings:
-    for one in sorted(view.at("release")):
+    for one in sorted(view.at("release").ids()):
         yield act.Release(
             rule="agents.release",
             reason="its bead ended without it",
@@ -41,7 +41,7 @@ def _hookless(view: View) -> Findings:
     """Repair what must never be: an agent that works without a bead."""
     since_ms = view.now_ms - view.policy.repairs_window_ms
     left = view.policy.repairs_max - sum(at > since_ms for at in view.town.repairs)
-    for one in sorted(view.at("hookless")):
+    for one in sorted(view.at("hookless").ids()):
         entity = f"a/{one}"
         if not view.town.config.repair:
             yield Suppressed("agents.repair", "repairs are switched off", entity)
@@ -61,7 +61,7 @@ def _hookless(view: View) -> Findings:
 
 def _drained(view: View) -> Findings:
     for place in ("silent", "inactive"):
-        for one in sorted(view.at(place)):
+        for one in sorted(view.at(place).ids()):
             yield Suppressed(f"agents.{place}", DRAINING, f"a/{one}")
 
 
@@ -82,7 +82,7 @@ def recover(view: View, agent: Agent, rule: str, why: tuple[str, str], *, charge
 
 
 def _silent(view: View) -> Findings:
-    for one in sorted(view.at("silent")):
+    for one in sorted(view.at("silent").ids()):
         agent = view.state.agents[one]
         if not agent.release:
             why = ("it sends no heartbeat any more", "silent")
@@ -91,10 +91,11 @@ def _silent(view: View) -> Findings:
 
 def _late(view: View) -> Findings:
     """Recover agents that were never heard, and those set aside for too long."""
+    starting = {"working", "waiting"} if view.policy.mayor_hung_ms else {"working"}
     for agent in view.due("a"):
-        if agent.release or agent.contact == "silent":
+        if agent.release:
             continue
-        if agent.status == "working" and agent.contact == "unheard" and agent.attempt:
+        if agent.status in starting and agent.contact == "unheard" and agent.attempt:
             why = ("it was started and never heard", "not_heard")
             yield recover(view, agent, "agents.unheard", why, charged=False)
         elif agent.status == "stalled":
@@ -103,15 +104,13 @@ def _late(view: View) -> Findings:
 
 
 def _inactive(view: View) -> Findings:
-    for one in sorted(view.at("inactive")):
+    for one in sorted(view.at("inactive").ids()):
         agent = view.state.agents[one]
-        if agent.release or agent.contact == "silent" or agent.status != "working":
+        if agent.release or agent.contact == "silent":
             continue
         entity, again_ms = f"a/{one}", view.now_ms - view.policy.nudge_again_ms
         seen = act.saw(view.state, agent=one)
-        if agent.role == "mayor":
-            yield Suppressed("agents.inactive", "the mayor waits for its person", entity)
-        elif agent.inactive >= len(view.policy.inactive_ms):
+        if agent.inactive >= len(view.policy.inactive_ms):
             yield act.Stall(
                 rule="agents.stall",
                 reason="it has reported no work for too long",
@@ -141,10 +140,11 @@ def messages(view: View) -> Findings:
     """Return what to send to agents that work."""
     for nudge in view.due("n"):
         agent = view.state.agents.get(nudge.agent)
-        if agent is None or nudge.created_ms + NUDGE_KEPT_MS <= view.now_ms:
+        is_over = nudge.created_ms + NUDGE_KEPT_MS <= view.now_ms
+        if agent is None or is_over or nudge.attempt not in {"", agent.attempt}:
             yield act.Retire(
                 rule="nudges.expire",
-                reason="it could not be delivered in time",
+                reason="it could not be delivered in time, or to the attempt that it is for",
                 expect=act.saw(view.state),
                 entity=f"n/{nudge.id}",
                 keys=(f"n/{nudge.id}",),
@@ -184,8 +184,8 @@ def _mail(view: View) -> Findings:
 
 
 def _waiting_mail(view: View) -> Iterator[Bead]:
-    yield from (view.state.beads[one] for one in in_order(view.at("mail")))
+    yield from (view.state.beads[one] for one in view.at("mail").ids())
 
 
 def _listens(agent: Agent) -> bool:
-    return agent.status == "working" and agent.contact == "heard"
+    return agent.status in {"working", "waiting"} and agent.contact == "heard"

@@ -16,8 +16,9 @@ from holdfast.kernel.ids import derive
 from holdfast.towns import actions as act
 from holdfast.towns.draft import sort_number
 from holdfast.towns.limits import AGENTS_MAX, ATTEMPTS_MAX
+from holdfast.towns.ordered import Pair
 from holdfast.towns.rules.view import Findings, View, Waiting
-from holdfast.towns.state import Bead, Rig, in_order
+from holdfast.towns.state import Bead, Rig, busy
 
 ASSIGN: Final = "beads.assign"
 CLOSED: Final = "the town is closed"
@@ -26,6 +27,7 @@ BREAKER: Final = "too many attempts failed lately"
 PROBE: Final = "one attempt tries whether starting works again"
 BUDGET: Final = "the day's money is used up"
 TOWN_CAP: Final = "the town has as many agents at work as it may"
+AGENTS_FULL: Final = "the town has as many agents as it may"
 RIG_CAP: Final = "its rig has as many agents at work as it may"
 ROLE_CAP: Final = "as many polecats work as may"
 NO_RIG: Final = "its rig is gone"
@@ -49,7 +51,7 @@ def withheld(view: View) -> str:
         return BUDGET
     if breaker.state == "open":
         return BREAKER
-    if breaker.state == "half_open" and breaker.probe:
+    if breaker.state == "half_open" and breaker.probe and view.at("attempt", breaker.probe):
         return PROBE
     return ""
 
@@ -76,10 +78,12 @@ def beads(view: View) -> Findings:
         if bead.type == "issue" and bead.status == "open" and not (bead.held or bead.staged)
         if not bead.blockers
     ]
-    given_up = [bead for bead in cooled if worn_out(view, bead)]
-    for bead in given_up:
-        yield give_up(view, bead)
-    left = [bead for bead in cooled if bead not in given_up]
+    left = []
+    for bead in cooled:
+        if worn_out(view, bead):
+            yield give_up(view, bead)
+        else:
+            left.append(bead)
     yield from _waiting(view, cooled)
     yield from _assign(view, left)
 
@@ -117,11 +121,13 @@ def _without_result(view: View) -> Findings:
 
 
 def _blocked_by_failed(view: View) -> Findings:
-    for one in sorted(view.at("blocked-by-failed")):
-        bead = view.state.beads[one]
-        if bead.type == "issue":
-            yield Suppressed("beads.blocked_by_failed", "a bead that it waits for failed",
-                             f"b/{one}")  # fmt: skip
+    """Count what waits for a bead that failed; policies of before named each."""
+    rule, because = "beads.blocked_by_failed", "a bead that it waits for failed"
+    if view.policy.failed_counted:
+        yield from view.waiting(rule, because, ("blocked-by-failed", "issue"))
+        return
+    for one in sorted(view.at("blocked-by-failed", "issue").ids()):
+        yield Suppressed(rule, because, f"b/{one}")
 
 
 def _waiting(view: View, cooled: list[Bead]) -> Findings:
@@ -135,26 +141,25 @@ def _waiting(view: View, cooled: list[Bead]) -> Findings:
 
 
 class _Rig:
-    """A rig's queue while agents are handed out: its best beads, as many as could be needed."""
+    """A rig's queue while agents are handed out, read as far as agents go."""
 
     def __init__(self, view: View, rig: Rig, cooled: list[Bead]) -> None:
         self.rig = rig
-        self.idle = in_order(view.at("idle", "polecat", rig.id))
-        self.busy = len(view.at("busy", rig.id))
+        self.idle = view.at("idle", "polecat", rig.id).ids()
+        self.busy = view.count("busy", rig.id)
         self.cooled = cooled
         self.picked: set[str] = set()
         self.because = ""
         self.view = view
-        self._queue: list[tuple[int, str]] | None = None
+        self._queue: Iterator[Pair] | None = None
 
     def pop(self) -> Bead | None:
         """Return the next bead, or None: by priority, then by age."""
         if self._queue is None:
-            at = self.view.at("ready", self.rig.id)
-            self._queue = list(zip(at.values(), at, strict=True))
-            self._queue += [(sort_number(bead), bead.id) for bead in self.cooled]
-            heapq.heapify(self._queue)
-        return self.view.state.beads[heapq.heappop(self._queue)[1]] if self._queue else None
+            cooled = sorted((sort_number(bead), bead.id) for bead in self.cooled)
+            self._queue = heapq.merge(self.view.at("ready", self.rig.id).pairs(), cooled)
+        best = next(self._queue, None)
+        return None if best is None else self.view.state.beads[best[1]]
 
     def cap(self, view: View) -> str:
         """Return why this rig gets no more agents, or an empty string."""
@@ -186,12 +191,12 @@ def _assign(view: View, cooled: list[Bead]) -> Findings:
 
 def _slots(view: View) -> tuple[int, str]:
     """Return how many polecats may be started at most, and which cap says so."""
-    config, busy = view.town.config, len(view.at("busy"))
+    config = view.town.config
     slots, because = AGENTS_MAX, TOWN_CAP
     if config.town_agents_max:
-        slots = config.town_agents_max - busy
+        slots = config.town_agents_max - busy(view.state)
     if config.polecats_max:
-        more = config.polecats_max - len(view.at("busy-role", "polecat"))
+        more = config.polecats_max - view.count("busy-role", "polecat")
         if more < slots:
             slots, because = more, ROLE_CAP
     if view.town.breaker.state == "half_open":
@@ -200,8 +205,6 @@ def _slots(view: View) -> tuple[int, str]:
 
 
 def _take_turns(view: View, rigs: list[_Rig], slots: int, over: str) -> Findings:
-    room = AGENTS_MAX - len(view.state.agents)
-    made = 0
     turns = [(rig.busy, rig.rig.id, rig) for rig in rigs]
     heapq.heapify(turns)
     while turns:
@@ -216,12 +219,12 @@ def _take_turns(view: View, rigs: list[_Rig], slots: int, over: str) -> Findings
         if code:
             rig.picked.add(bead.id)
             yield give_up(view, bead)
-        elif not rig.idle and made >= room:
-            rig.because = TOWN_CAP
+        elif not rig.idle and view.room <= 0:
+            rig.because = AGENTS_FULL
             continue
         else:
             create = not rig.idle
-            made += create
+            view.room -= create
             yield _dispatch(view, rig, bead, create=create)
             slots -= 1
             rig.busy += 1

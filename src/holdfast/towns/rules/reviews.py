@@ -7,14 +7,14 @@ went on meanwhile the gates run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from holdfast.actors.definition import Suppressed
 from holdfast.towns import actions as act
-from holdfast.towns.rules.beads import withheld, worn_out
+from holdfast.towns.rules.beads import AGENTS_FULL, NO_RIG, withheld, worn_out
+from holdfast.towns.rules.hosts import away_words
 from holdfast.towns.rules.view import Findings, Found, View
-from holdfast.towns.state import Bead, Purpose, Review, Rig, first, in_order, live_reviews
+from holdfast.towns.state import Bead, Purpose, Review, Rig, live_reviews
 
 POP: Final = "reviews.pop"
 
@@ -23,32 +23,40 @@ def reviews(view: View) -> Findings:
     """Return what to do about merge requests."""
     yield from _late(view)
     yield from _blocked_by_failed(view)
+    cooled = [bead for bead in view.due("b") if _has_cooled(bead)]
     for one in sorted(view.state.rigs):
-        if not view.at("requests", one):
+        if not view.count("requests", one):
             continue
+        over = [bead for bead in cooled if bead.rig == one] if cooled else cooled
         rig = view.state.rigs[one]
-        if view.town.config.code_review:
-            yield from _pop(view, rig)
-        else:
-            yield from _skip(view, rig)
+        if rig.gone:
+            yield from _gone(view, rig)
+            continue
+        skipped = _skipped(view, rig, over)
+        yield from _skip(view, skipped)
+        yield from _pop(view, rig, over, skipped)
         yield from _sent_back(view, rig)
         yield from _gates(view, rig)
         yield from _land(view, rig)
         yield from _polled(view, rig)
-        yield from _waiting(view, rig)
+        yield from _waiting(view, rig, over)
 
 
-def _waiting(view: View, rig: Rig) -> Findings:
+def _gone(view: View, rig: Rig) -> Findings:
+    """Start nothing in a rig that is gone: what is under way ends, the rest waits."""
+    for stage in ("queued", "waiting-reviews", "approved", "green", "red", "polling"):
+        yield from view.waiting("reviews.gone", NO_RIG, (stage, rig.id))
+
+
+def _waiting(view: View, rig: Rig, cooled: list[Bead]) -> Findings:
     because = "it waits for work on its branch, or for its next try"
-    over = [bead.id for bead in _cooled(view)] if view.counts else []
+    over = (bead.id for bead in cooled)
     yield from view.waiting("reviews.wait", because, ("waiting-reviews", rig.id), over)
 
 
-def _cooled(view: View) -> Iterator[Bead]:
-    """Yield queued requests whose wait after a failed review is over."""
-    for bead in view.due("b"):
-        if bead.review is not None and bead.status == "open" and not bead.blockers:
-            yield bead
+def _has_cooled(bead: Bead) -> bool:
+    """Return whether a bead that is due is a queued request, which waits for nothing else."""
+    return bead.review is not None and bead.status == "open" and not bead.blockers
 
 
 def _pair(view: View, one: str) -> tuple[Bead, Review]:
@@ -89,7 +97,9 @@ def _late(view: View) -> Findings:
 
 
 def _blocked_by_failed(view: View) -> Findings:
-    for one in sorted(view.at("blocked-by-failed")):
+    if not view.town.config.failures_hold:
+        return  # it is freed
+    for one in sorted(view.at("blocked-by-failed", "merge_request").ids()):
         bead = view.state.beads[one]
         if bead.review is not None and not bead.attempt:
             reason = "the work that it needed failed"
@@ -99,14 +109,16 @@ def _blocked_by_failed(view: View) -> Findings:
 # --------------------------------------------------------------------------------------- review
 
 
-def _pop(view: View, rig: Rig) -> Findings:
-    cooled = [bead for bead in _cooled(view) if bead.rig == rig.id]
-    queue = view.at("queued", rig.id)
-    if not queue and not cooled:
+def _pop(view: View, rig: Rig, over: list[Bead], apart: list[str]) -> Findings:
+    cooled = [bead for bead in over if bead.id not in apart]
+    skipped = set(apart)
+    queued = (one for _, one in view.at("queued", rig.id).pairs() if one not in skipped)
+    oldest = next(queued, "")
+    if not oldest and not cooled:
         return
     because, taken = _not_now(view, rig), ""
     if not because:
-        best = [view.state.beads[one] for one in [first(queue)] if one]
+        best = [view.state.beads[oldest]] if oldest else []
         bead = min((*best, *cooled), key=lambda one: (one.created_ms, one.id))
         code, taken = worn_out(view, bead), bead.id
         if code:
@@ -117,25 +129,26 @@ def _pop(view: View, rig: Rig) -> Findings:
     for one in cooled:
         if one.id != taken:
             yield Suppressed(POP, because, f"b/{one.id}")
-    yield from view.waiting(POP, because, ("queued", rig.id), (taken,))
+    yield from view.waiting(POP, because, ("queued", rig.id), (taken, *apart))
 
 
 def _not_now(view: View, rig: Rig) -> str:
     """Return why no review is begun in a rig, or an empty string."""
-    refinery = first(view.at("role", "refinery", rig.id))
-    if rig.gone:
-        return "its rig is gone"
+    refinery = view.at("role", "refinery", rig.id).first()
     if (because := withheld(view)) != "":
         return because
     if view.at("reviewing", rig.id):
         return "another request of its rig is being reviewed"
+    if refinery and (away := away_words(view.state.agents[refinery])):
+        return f"the refinery of its rig is away: {away}"
     if refinery and view.state.agents[refinery].status != "idle":
         return "the refinery of its rig does not rest"
-    return ""
+    return "" if refinery or view.room > 0 else AGENTS_FULL
 
 
 def _review(view: View, rig: Rig, bead: Bead) -> Found:
-    refinery = first(view.at("role", "refinery", rig.id))
+    refinery = view.at("role", "refinery", rig.id).first()
+    view.room -= not refinery
     agent = refinery or f"refinery-{rig.id}"
     return act.Dispatch(
         rule=POP,
@@ -151,16 +164,29 @@ def _review(view: View, rig: Rig, bead: Bead) -> Found:
     )
 
 
-def _skip(view: View, rig: Rig) -> Findings:
-    """Go on without a review: as the town is set, so it is with requests of its refinery."""
-    for one in in_order(view.at("queued", rig.id)):
-        bead, _ = _pair(view, one)
+def _skipped(view: View, rig: Rig, cooled: list[Bead]) -> list[str]:
+    """Return the requests that go on without a review.
+
+    Where the town asks for pull requests, one without is reviewed all the same: the refinery opens
+    what people are to see before it lands.
+    """
+    config = view.town.config
+    if config.code_review:
+        return []
+    waiting = [*view.at("queued", rig.id).ids(), *(bead.id for bead in cooled)]
+    if config.merge_strategy == "direct":
+        return waiting
+    return [one for one in waiting if _pair(view, one)[1].pr_url]
+
+
+def _skip(view: View, skipped: list[str]) -> Findings:
+    for one in skipped:
         yield act.SkipReview(
             rule="reviews.skip",
             reason="the town does without reviews",
             expect=act.saw(view.state, one),
             entity=f"b/{one}",
-            bead=bead.id,
+            bead=one,
         )
 
 
@@ -168,7 +194,7 @@ def _skip(view: View, rig: Rig) -> Findings:
 
 
 def _sent_back(view: View, rig: Rig) -> Findings:
-    for one in in_order(view.at("red", rig.id)):
+    for one in view.at("red", rig.id).ids():
         bead, review = _pair(view, one)
         if review.why == "no_pull_request":
             reason = "its reviewer opened no pull request, which the town asks for"
@@ -196,7 +222,7 @@ def _rework(view: View, bead: Bead, review: Review, purpose: Purpose) -> Finding
 
 
 def _gates(view: View, rig: Rig) -> Findings:
-    for one in in_order(view.at("approved", rig.id)):
+    for one in view.at("approved", rig.id).ids():
         yield act.RunGates(
             rule="reviews.gates",
             reason="it is approved",
@@ -207,7 +233,7 @@ def _gates(view: View, rig: Rig) -> Findings:
 
 
 def _land(view: View, rig: Rig) -> Findings:
-    green = in_order(view.at("green", rig.id))
+    green = view.at("green", rig.id).ids()
     for place, one in enumerate(green):
         if place or view.at("landing", rig.id):
             because = "another request of its rig lands first"
@@ -226,7 +252,7 @@ def _land(view: View, rig: Rig) -> Findings:
 
 
 def _polled(view: View, rig: Rig) -> Findings:
-    for one in in_order(view.at("polling", rig.id)):
+    for one in view.at("polling", rig.id).ids():
         bead, review = _pair(view, one)
         known = review.pr
         if bead.blockers or review.merging:
@@ -292,12 +318,12 @@ def _merge(view: View, bead: Bead, review: Review) -> Found:
 
 def convoys(view: View) -> Findings:
     """Return what to do about convoys all of whose beads ended."""
-    for one in sorted(view.at("complete")):
+    for one in sorted(view.at("complete").ids()):
         bead = view.state.beads[one]
         work = bead.convoy_of
         assert work is not None
         entity, seen = f"b/{one}", act.saw(view.state, one)
-        if view.at("flight", one):
+        if view.count("flight", one):
             yield Suppressed("convoys.land", "a merge request of it is under way", entity)
         elif work.failed and view.town.config.failures_hold:
             if work.told:
@@ -322,22 +348,17 @@ def _landing(view: View, bead: Bead) -> Found:
     work, entity = bead.convoy_of, f"b/{bead.id}"
     assert work is not None
     seen = act.saw(view.state, bead.id)
-    members = [view.state.beads.get(one) for one in sorted(view.at("members", bead.id))]
-    rig = next((known.rig for known in members if known is not None and known.rig), "")
     if work.landings >= view.policy.landings_max:
         return act.EndConvoy(
             rule="convoys.give_up", reason="its branch could not be merged", expect=seen,
             entity=entity, bead=bead.id, code="landing_exhausted",
         )  # fmt: skip
-    if not rig:
-        return act.EndConvoy(
-            rule="convoys.close", reason="nothing of it is left", expect=seen, entity=entity,
-            bead=bead.id,
-        )  # fmt: skip
+    if view.state.rigs[bead.rig].gone:
+        return Suppressed("convoys.land", NO_RIG, entity)
     if bead.due_ms > view.now_ms:
         because = "its last landing failed a moment ago"
         return Suppressed("convoys.land", because, entity)
     return act.CreateLanding(
         rule="convoys.land", reason="all its beads ended", expect=seen, entity=entity,
-        bead=bead.id, rig=rig,
+        bead=bead.id,
     )  # fmt: skip

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Any
 
 from holdfast.actors.definition import SELF, Suppressed
 from holdfast.towns import actions as act
+from holdfast.towns.draft import LIVE
 from holdfast.towns.invariants import is_broken
-from holdfast.towns.limits import RETIRED_MAX
+from holdfast.towns.limits import ENDED_MAX, FREED_MAX, RETIRED_MAX
 from holdfast.towns.policy import doubled_ms
 from holdfast.towns.rules.view import Findings, View
-from holdfast.towns.state import SEVERITIES, TERMINAL, Agent, Bead, Severity, Violation
-
-DAY_MS: Final = 86_400_000
+from holdfast.towns.state import (
+    SEVERITIES,
+    TERMINAL,
+    Agent,
+    Bead,
+    Severity,
+    Violation,
+    spent_today,
+)
 
 
 def town(view: View) -> Findings:
@@ -20,6 +28,17 @@ def town(view: View) -> Findings:
     yield from _drain(view)
     yield from _breaker(view)
     yield from _budget(view)
+    yield from _freed(view)
+
+
+def _freed(view: View) -> Findings:
+    """Free what waits for beads that failed, few at once, where that does not hold any more."""
+    waiting = view.at("blocked-by-failed")
+    if waiting and not view.town.config.failures_hold:
+        yield act.FreeBeads(
+            rule="beads.free", reason="what failed counts as done, as the town is set",
+            expect=act.saw(view.state), beads=tuple(islice(waiting, FREED_MAX)),
+        )  # fmt: skip
 
 
 def _drain(view: View) -> Findings:
@@ -51,7 +70,12 @@ def _breaker(view: View) -> Findings:
         else:
             yield Suppressed("breaker.half_open", "it has not been open for long enough")
     elif went_well:
-        yield act.CloseBreaker(rule="breaker.close", reason="an attempt went well", expect=seen)
+        yield act.CloseBreaker(
+            rule="breaker.close",
+            reason="an attempt went well",
+            expect=seen,
+            tell=not breaker.closing_told,
+        )
     elif failed:
         yield _open(view, "the attempt failed too", tell=False)
 
@@ -70,9 +94,8 @@ def _open(view: View, reason: str, *, tell: bool) -> act.OpenBreaker:
 
 def is_spent(view: View) -> bool:
     """Return whether the money of this day is used up."""
-    known = view.town
-    is_today = known.spent_day == view.now_ms // DAY_MS
-    return bool(known.config.budget_day) and is_today and known.spent >= known.config.budget_day
+    most = view.town.config.budget_day
+    return bool(most) and spent_today(view.town, view.now_ms) >= most
 
 
 def _budget(view: View) -> Findings:
@@ -92,7 +115,7 @@ def _budget(view: View) -> Findings:
 def violations(view: View) -> Findings:
     """Return which violations to announce: once for each opening, after their grace."""
     graces = dict(view.policy.alert_grace_ms)
-    for one in sorted(view.at("unalerted")):
+    for one in sorted(view.at("unalerted").ids()):
         known: Violation = view.state.violations[one]
         entity, grace_ms = f"v/{one}", graces.get(known.number, 0)
         if not is_broken(view.state, known.number, known.entity):
@@ -117,7 +140,7 @@ def violations(view: View) -> Findings:
 def escalations(view: View) -> Findings:
     """Return which escalations to make more severe, because nobody took them on."""
     policy = view.policy
-    for one in sorted(view.at("live", "escalation")):
+    for one in sorted(view.at("escalations").ids()):
         bead: Bead = view.state.beads[one]
         known, entity = bead.escalation, f"b/{one}"
         assert known is not None
@@ -141,16 +164,42 @@ def escalations(view: View) -> Findings:
 # -------------------------------------------------------------------------------------- retention
 
 
+def ending(view: View) -> Findings:
+    """Return what ends next in a town that was closed: first what somebody works on."""
+    ends_ms = view.town.ending_ms
+    if not ends_ms or ends_ms > view.now_ms:
+        return
+    hooks = (view.state.agents[one].hook for one in sorted(view.state.agents))
+    worked_on = (one for one in hooks if _is_live(view.state.beads.get(one)))
+    rest = chain.from_iterable(view.at(*place) for place in LIVE.values())
+    taken = tuple(dict.fromkeys(islice(chain(worked_on, rest), ENDED_MAX)))
+    yield act.EndBeads(
+        rule="town.end", reason="the town was closed", entity=SELF, beads=taken,
+        expect=act.saw(view.state),
+    )  # fmt: skip
+
+
+def _is_live(bead: Bead | None) -> bool:
+    return bead is not None and bead.status not in TERMINAL
+
+
 def retention(view: View) -> Findings:
-    """Return what leaves the state: beads that ended, agents that rest, violations long past."""
-    keys = [f"b/{bead.id}" for bead in view.due("b") if bead.status in TERMINAL]
+    """Return what leaves the state: beads that ended, agents that rest, violations long past.
+
+    Few at once, and more after a while, so that others have their turns.
+    """
+    if view.town.retiring_ms > view.now_ms:
+        return
+    every_ms = view.policy.retired_every_ms
+    ended, now_ms = view.state.ended, view.now_ms
+    keys = ended.first_up_to(now_ms, RETIRED_MAX) if every_ms else sorted(ended.up_to(now_ms))
     keys += [f"a/{agent.id}" for agent in view.due("a") if _rests(agent)]
     keys += [f"v/{one.id}" for one in view.due("v") if one.status == "resolved"]
     if keys:
         taken: Any = tuple(keys[:RETIRED_MAX])
         yield act.Retire(
             rule="retention", reason="it ended long ago", entity=SELF, keys=taken,
-            expect=act.saw(view.state),
+            again_ms=every_ms if len(keys) >= RETIRED_MAX else 0, expect=act.saw(view.state),
         )  # fmt: skip
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from immutables import Map
-
 from holdfast.actors.definition import Suppressed
 from holdfast.towns.actions import Action
-from holdfast.towns.limits import DUE_BUCKET_MS
+from holdfast.towns.draft import sort_number
+from holdfast.towns.limits import AGENTS_MAX
+from holdfast.towns.ordered import Ordered
 from holdfast.towns.policy import Policy
-from holdfast.towns.state import State, entity_of, found, is_closed
+from holdfast.towns.state import State, counted, entity_of, found, is_closed
 
 BUSY_ELSEWHERE: Final = "another rule acts on it in this tick"
 
@@ -36,7 +36,7 @@ Findings: TypeAlias = Iterator[Found]
 class View:
     """One look of the rules at a town."""
 
-    __slots__ = ("_due", "counts", "now_ms", "number", "policy", "state")
+    __slots__ = ("_due", "counts", "now_ms", "number", "policy", "room", "state")
 
     def __init__(
         self, state: State, policy: Policy, now_ms: int, number: int, *, counts: bool = True
@@ -47,7 +47,9 @@ class View:
         self.policy = policy
         self.now_ms = now_ms
         self.number = number
-        self._due: list[str] | None = None
+        self.room = AGENTS_MAX - len(state.agents)
+        """How many agents may still be made in this tick, by all rules together."""
+        self._due: dict[str, list[Any]] | None = None
 
     @property
     def town(self) -> Any:
@@ -64,7 +66,7 @@ class View:
         """Return whether the town was closed."""
         return is_closed(self.state)
 
-    def at(self, *place: str) -> Map[str, int]:
+    def at(self, *place: str) -> Ordered:
         """Return the ids at a place of the index."""
         return found(self.state, *place)
 
@@ -75,37 +77,28 @@ class View:
         if not self.counts:
             return
         at = self.at(*place)
-        apart = frozenset(one for one in but if one in at)
+        apart = frozenset(one for one in but if self.stands(one, at))
         if len(at) > len(apart):
             yield Waiting(rule, because, place, len(at) - len(apart), apart)
 
-    def due(self, letter: str) -> Iterator[Any]:
-        """Yield the entities of a kind whose time has come, sorted by key."""
+    def count(self, *place: str) -> int:
+        """Return how many entities there are at a place of which only that is known."""
+        return counted(self.state, *place)
+
+    def stands(self, bead: str, at: Ordered) -> bool:
+        """Return whether a bead is among these."""
+        known = self.state.beads.get(bead)
+        return known is not None and at.has((sort_number(known), bead))
+
+    def due(self, letter: str) -> list[Any]:
+        """Return the entities of a kind whose time has come, sorted by key; look them up once."""
         if self._due is None:
-            self._due = due_keys(self.state, self.now_ms)
-        for key in self._due:
-            if key[0] == letter:
-                yield entity_of(self.state, key)
+            self._due = {}
+            for key in due_keys(self.state, self.now_ms):
+                self._due.setdefault(key[0], []).append(entity_of(self.state, key))
+        return self._due.get(letter, [])
 
 
 def due_keys(state: State, now_ms: int) -> list[str]:
     """Return the keys of all entities whose time has come, sorted."""
-    last = now_ms // DUE_BUCKET_MS
-    keys = [
-        key
-        for bucket in [bucket for bucket in state.due if bucket <= last]
-        for key, due_ms in state.due[bucket].items()
-        if due_ms <= now_ms
-    ]
-    return sorted(keys)
-
-
-def next_due(state: State, now_ms: int) -> int | None:
-    """Return the first time after now at which an entity is due, or None."""
-    last = now_ms // DUE_BUCKET_MS
-    for bucket in sorted(bucket for bucket in state.due if bucket >= last):
-        times: list[int] = list(state.due[bucket].values())
-        later = [due_ms for due_ms in times if due_ms > now_ms]
-        if later:
-            return min(later)
-    return None
+    return sorted(state.due.up_to(now_ms))

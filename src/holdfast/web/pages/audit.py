@@ -25,6 +25,7 @@ class AuditRow(NamedTuple):
     account: str
     endpoint: str
     target: str
+    name: str
     peer: str
     badge: Badge
 
@@ -43,6 +44,7 @@ def audit_row(found: AuditView, *, now_ms: int) -> AuditRow:
         account=found.account or "",
         endpoint=found.endpoint,
         target=found.target,
+        name=found.target_name,
         peer=found.peer,
         badge=badge,
     )
@@ -50,9 +52,11 @@ def audit_row(found: AuditView, *, now_ms: int) -> AuditRow:
 
 async def load(context: Context, call: Call) -> Names:
     """Return a page of the audit."""
-    found = await context.api.ask(call, "audit.list", AuditList, query=paging(call, AUDIT_ITEMS))
+    given = {name: call.query.get(name, "").strip() for name in ("who", "instance")}
+    query = paging(call, AUDIT_ITEMS) | {name: value for name, value in given.items() if value}
+    found = await context.api.ask(call, "audit.list", AuditList, query=query)
     rows = tuple(audit_row(item, now_ms=call.now_ms) for item in found.items)
-    return {"rows": rows, "next": found.next}
+    return {"rows": rows, "next": found.next, **given}
 
 
 PAGE: Final = Page("audit", "audit.html", load)

@@ -110,6 +110,7 @@ class Correction(NamedTuple):
     origin: tuple[Origin, ...]
     removed: int
     added: int
+    truncated: bool
 
 
 def feed(
@@ -162,6 +163,7 @@ def correction(found: CorrectionDetail, pieces: tuple[Piece, ...], *, now_ms: in
         origin=tuple(Origin(name, value) for name, value in named if value),
         removed=_words(pieces, "removed"),
         added=_words(pieces, "added"),
+        truncated=found.truncated,
     )
 
 

@@ -20,14 +20,14 @@ from holdfast.web.live_page import OpenPage
 from holdfast.web.page import Cache, Context, Names, Page, update
 from holdfast.web.parts.inbox import waiting
 from holdfast.web.parts.moments import NOTHING, Moment, moment
-from holdfast.web.parts.words import STATUSES, Badge, element_id, status_badge, wanted_words
+from holdfast.web.parts.words import HEALTH_BADGES, Badge, element_id, status_badge, wanted_words
 from holdfast.wire.api.call import Call, Refusal
 from holdfast.wire.api.instances import InstanceDetail, InstanceList, InstanceView
 from holdfast.wire.api.plane import AgentList
 
 _COLUMNS: Final = (
     ("name", "Name", ""),
-    ("status", "Status", ""),
+    ("health", "Status", ""),
     ("agent", "Agent", ""),
     ("restarts", "Restarts", "number"),
     ("load", "Load", "number"),
@@ -35,7 +35,12 @@ _COLUMNS: Final = (
 )
 _DOWN_FIRST: Final = frozenset({"restarts", "load", "contact"})
 _TEXT: Final = re.compile(r"[^ -~]")
-_DEFAULT_SORT: Final = "name"
+_DEFAULT_SORT: Final = "health"
+"""What hurts first."""
+
+_PLAIN: Final = frozenset({"ready", "stopped", "destroyed"})
+"""Statuses to which their text adds nothing."""
+
 _GONE: Final = 404
 _NOT_ORDERED: Final = frozenset({"destroying", "destroyed", "unknown"})
 
@@ -45,6 +50,7 @@ class FleetQuery:
     """The parameters of the page: filters, order and position of the list."""
 
     statuses: tuple[str, ...] = ()
+    healths: tuple[str, ...] = ()
     agent: str = ""
     account: str = ""
     attention: str = ""
@@ -57,6 +63,7 @@ class FleetQuery:
         """Return the query of an address; empty fields say nothing."""
         return cls(
             statuses=tuple(sorted({s for s in query.get("status", "").split(",") if s})),
+            healths=tuple(sorted({s for s in query.get("health", "").split(",") if s})),
             agent=query.get("agent", ""),
             account=query.get("account", ""),
             attention=query.get("attention", ""),
@@ -69,6 +76,7 @@ class FleetQuery:
         """Return the fields that differ from the plain page, in order, with changes."""
         given = {
             "status": ",".join(self.statuses),
+            "health": ",".join(self.healths),
             "agent": self.agent,
             "account": self.account,
             "attention": self.attention,
@@ -85,7 +93,7 @@ class FleetQuery:
 
     def asked(self) -> dict[str, str]:
         """Return the query of `instance.list`; what no name can contain is searched as `?`."""
-        fields = self.fields(limit=str(ROWS_PER_PAGE))
+        fields = self.fields(limit=str(ROWS_PER_PAGE)) | {"sort": self.sort}
         if self.text:
             fields["text"] = _TEXT.sub("?", self.text)[:64]
         return fields
@@ -93,7 +101,14 @@ class FleetQuery:
     @property
     def narrows(self) -> bool:
         """Return whether anything is filtered out."""
-        return bool(self.statuses or self.agent or self.account or self.attention or self.text)
+        return bool(
+            self.statuses
+            or self.healths
+            or self.agent
+            or self.account
+            or self.attention
+            or self.text
+        )
 
 
 class Row(NamedTuple):
@@ -105,6 +120,8 @@ class Row(NamedTuple):
     href: str
     account: str
     badge: Badge
+    said: str
+    next_try: Moment | None
     wanted: str
     status: str
     agent: str
@@ -179,6 +196,8 @@ def fleet_row(view: InstanceView, *, now_ms: int, waiting: int = 0) -> Row:
         href=f"/instances/{view.id}",
         account=view.account,
         badge=status_badge(view),
+        said="" if view.health.code in _PLAIN else view.health.text,
+        next_try=moment(view.health.next_try, now_ms),
         wanted=wanted_words(view),
         status=view.status,
         agent=view.agent,
@@ -187,7 +206,7 @@ def fleet_row(view: InstanceView, *, now_ms: int, waiting: int = 0) -> Row:
         load=NOTHING if view.load is None else f"{view.load:.2f}",
         contact=moment(view.last_contact_at, now_ms),
         is_lost=view.contact == "lost",
-        attention=view.attention,
+        attention="" if view.health.text in view.attention else view.attention,
         budget=view.budget,
         can_start=lives and view.desired == "stopped",
         can_stop=lives and view.desired == "running",
@@ -196,15 +215,14 @@ def fleet_row(view: InstanceView, *, now_ms: int, waiting: int = 0) -> Row:
 
 
 def _chips(query: FleetQuery, counts: Mapping[str, int]) -> tuple[Chip, ...]:
-    """Return the statuses that occur or are filtered by, in the order of a life."""
+    """Return the statuses that occur or are filtered by, what hurts most first."""
     chips = []
-    for status, badge in STATUSES.items():
-        is_on = status in query.statuses
-        if not counts.get(status) and not is_on:
+    for code, badge in HEALTH_BADGES.items():
+        is_on = code in query.healths
+        if not counts.get(code) and not is_on:
             continue
-        kept = {*query.statuses} ^ {status}
-        href = query.href(status=",".join(sorted(kept)))
-        chips.append(Chip(badge.text, badge.tone, counts.get(status, 0), href, is_on))
+        href = query.href(health=",".join(sorted({*query.healths} ^ {code})))
+        chips.append(Chip(badge.text, badge.tone, counts.get(code, 0), href, is_on))
     return tuple(chips)
 
 
@@ -231,7 +249,7 @@ def fleet_page(
     waiting: Mapping[str, int] = MappingProxyType({}),
 ) -> Fleet:
     """Return the page made of one page of instances; `waiting` counts requests by instance."""
-    counts = {str(status): count for status, count in listed.counts.items()}
+    counts = {str(code): count for code, count in listed.health_counts.items()}
     names = {agent.name for agent in agents.items if agent.installed} | {query.agent} - {""}
     stream = urlencode({"page": "fleet"} | query.fields())
     return Fleet(

@@ -16,18 +16,18 @@ from holdfast.web.live_page import OpenPage, fingerprint
 from holdfast.web.page import Context, Names, Page, update
 from holdfast.web.parts.budget import budget
 from holdfast.web.parts.inbox import NOBODY, Inbox, history, inbox
+from holdfast.web.parts.incidents import incidents
 from holdfast.web.parts.maintenance import doctor, versions
 from holdfast.web.parts.moments import NOTHING, Moment, moment
 from holdfast.web.parts.pairing_policy import Policy, policy
 from holdfast.web.parts.recovery import recovery
+from holdfast.web.parts.rehearsed import what_next
 from holdfast.web.parts.secrets import SecretsPanel, secrets_panel
 from holdfast.web.parts.start import start
-from holdfast.web.parts.timeline import stories
+from holdfast.web.parts.timeline import joined, stories
 from holdfast.web.parts.words import (
     Badge,
     channel_words,
-    outcome_badge,
-    spoken,
     status_badge,
     wanted_words,
 )
@@ -43,9 +43,11 @@ from holdfast.wire.api.instances import (
 )
 from holdfast.wire.api.maintenance import ConfigVersions, DoctorRun
 from holdfast.wire.api.pairing import PairingInbox, PairingList, PairingPolicy, PairingSource
-from holdfast.wire.api.rehearsals import DryRunRequest, Rehearsal, RehearsedTick
+from holdfast.wire.api.rehearsals import DryRunRequest, Rehearsal
 from holdfast.wire.api.secrets import SecretList
+from holdfast.wire.api.upgrades import UpgradePreview
 from holdfast.wire.confinement import CONFINEMENT_WORDS
+from holdfast.wire.health import WORKING
 
 _PAUSED: Final = "The cap of its budget pauses it: go on, or raise the budget."
 
@@ -73,6 +75,9 @@ class Header(NamedTuple):
     id: str
     name: str
     badge: Badge
+    said: str
+    since: Moment | None
+    next_try: Moment | None
     wanted: str
     attention: str
     error: str
@@ -92,27 +97,6 @@ class Why(NamedTuple):
     waiting_for: str
     next_at: Moment | None
     fix: str
-
-
-class Step(NamedTuple):
-    """One thing that the next tick would do, or would not."""
-
-    title: str
-    badge: Badge | None
-    rule: str
-    reason: str
-    at: Moment | None = None
-
-
-class Next(NamedTuple):
-    """What the next tick would do."""
-
-    summary: str
-    steps: tuple[Step, ...]
-    held: tuple[Step, ...]
-    changes: tuple[str, ...]
-    notes: tuple[str, ...]
-    deadline: Moment | None
 
 
 class SourceRow(NamedTuple):
@@ -172,8 +156,11 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
         id=view.id,
         name=view.name,
         badge=status_badge(view),
+        said=view.health.text,
+        since=moment(view.health.since, now_ms),
+        next_try=moment(view.health.next_try, now_ms),
         wanted=wanted_words(view),
-        attention=view.attention,
+        attention="" if view.health.text in view.attention else view.attention,
         error=view.error,
         is_paused=view.paused,
         orders=orders(view),
@@ -190,50 +177,19 @@ def _confinement(view: InstanceView) -> str:
 
 def why(found: Explanation, view: InstanceView, *, now_ms: int) -> Why:
     """Return an explanation as a panel, with a question as its title."""
-    is_well = status_badge(view).tone == "ok"
+    title = "Why is it not running?"
+    if view.health.code in WORKING:
+        title = "Why is it running?"
+    elif view.status == "running":
+        title = "Why does it not work?"
     return Why(
-        title="Why is it running?" if is_well else "Why is it not running?",
+        title=title,
         summary=found.summary,
         facts=tuple((fact.text, moment(fact.at, now_ms)) for fact in found.facts),
         waiting_for=found.waiting_for,
         next_at=moment(found.next_at, now_ms),
         fix=found.fix,
     )
-
-
-def what_next(rehearsal: Rehearsal, *, now_ms: int) -> Next:
-    """Return a dry run as a panel."""
-    ticks = rehearsal.ticks
-    return Next(
-        summary=rehearsal.summary,
-        steps=tuple(step for tick in ticks for step in _steps(tick)),
-        held=tuple(
-            Step(spoken(item.name), None, item.rule, item.reason, moment(item.until, now_ms))
-            for tick in ticks
-            for item in tick.suppressed
-        ),
-        changes=rehearsal.changes,
-        notes=tuple(note for tick in ticks for note in tick.notes),
-        deadline=moment(ticks[-1].deadline_at, now_ms) if ticks else None,
-    )
-
-
-def _steps(tick: RehearsedTick) -> list[Step]:
-    """Return what a rehearsed tick takes and does, in order."""
-    taken = [
-        Step(spoken(event.name), outcome_badge(event.outcome), "", event.message)
-        for event in tick.events
-    ]
-    done = [
-        Step(
-            spoken(action.name),
-            Badge("conflict", "warn", action.conflict) if action.conflict else None,
-            action.rule,
-            action.conflict or action.reason,
-        )
-        for action in tick.actions
-    ]
-    return taken + done
 
 
 def source_row(found: PairingSource, *, now_ms: int) -> SourceRow:
@@ -266,6 +222,7 @@ def _reported(detail: InstanceDetail, now_ms: int) -> Names:
         "header": header(detail, now_ms=now_ms),
         "start": start(detail, now_ms=now_ms),
         "recovery": recovery(detail, now_ms=now_ms),
+        "incidents": incidents(detail, now_ms=now_ms),
     }
 
 
@@ -295,7 +252,7 @@ async def load_timeline(context: Context, call: Call) -> Names:
     timeline = unless_missing(
         found,
         lambda it: {
-            "stories": stories(it.entries, now_ms=call.now_ms),
+            "stories": joined(stories(it.entries, now_ms=call.now_ms)),
             "next": it.next,
             "is_first": not given["after"],
         },
@@ -339,6 +296,17 @@ async def load_care(context: Context, call: Call) -> Names:
     }
 
 
+async def load_upgrade(context: Context, call: Call) -> Names:
+    """Return what another version would change: the asked one, else the newest other one."""
+    asked, name = call.query.get("version", ""), "instance.upgrade-preview"
+    query = {"version": asked} if asked else {}
+    found = await context.api.attempt(call, name, UpgradePreview, path=call.path, query=query)
+    if not asked and not isinstance(found, Missing) and found.versions:
+        query = {"version": found.versions[0]}
+        found = await context.api.attempt(call, name, UpgradePreview, path=call.path, query=query)
+    return {"id": call.path["id"], "preview": found}
+
+
 async def _pairing(context: Context, call: Call, detail: InstanceDetail) -> PairingPanels:
     """Return the pairing requests, policy and secrets, as the machine last reported them."""
     api, path, now_ms = context.api, call.path, call.now_ms
@@ -361,7 +329,7 @@ async def _pairing(context: Context, call: Call, detail: InstanceDetail) -> Pair
     )
 
 
-_REPORTED: Final = ("instance-header", "start", "recovery")
+_REPORTED: Final = ("instance-header", "start", "recovery", "incidents")
 _PAIRING: Final = ("instance-inbox", "policy", "secrets")
 
 
@@ -439,4 +407,5 @@ PARTS: Final = (
     Page("instance-next", "parts/next.html", load_next, is_part=True),
     Page("instance-sources", "parts/sources.html", load_sources, is_part=True),
     Page("instance-care", "parts/care.html", load_care, is_part=True),
+    Page("instance-upgrade", "parts/upgrade.html", load_upgrade, is_part=True),
 )

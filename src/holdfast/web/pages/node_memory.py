@@ -19,9 +19,10 @@ from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Cache, Context, Names, Page, paging
 from holdfast.web.parts.difference import Piece, difference
 from holdfast.web.parts.moments import Moment, moment
-from holdfast.web.parts.observed import observed, size_words
+from holdfast.web.parts.observed import observed
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.content import MemoryFile, MemoryList, MemoryVersion, MemoryVersions
+from holdfast.wire.observing import bytes_text
 
 
 class FileRow(NamedTuple):
@@ -50,7 +51,7 @@ def file_row(node: str, found: MemoryFile, *, now_ms: int) -> FileRow:
         href=_href(node, path=found.path),
         path=found.path,
         versions=f"{found.versions:,}",
-        size=size_words(found.bytes),
+        size=bytes_text(found.bytes),
         last=moment(found.last_at, now_ms),
     )
 
@@ -131,7 +132,7 @@ async def _file(context: Context, call: Call, node: str, file: str) -> Names:
                 id=one.id,
                 href=_href(node, path=file, version=one.id, after=after),
                 at=moment(one.at, call.now_ms),
-                size=size_words(len(one.content.encode())),
+                size=bytes_text(len(one.content.encode())),
                 is_shown=place == at,
             )
             for place, one in enumerate(found.items)

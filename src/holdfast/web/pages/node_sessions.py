@@ -10,7 +10,7 @@ from holdfast.web.limits import LOOK_S, REDRAW_S, SESSION_ITEMS, TURN_ITEMS
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page, paging
 from holdfast.web.parts.moments import Moment, moment
-from holdfast.web.parts.observed import observed, size_words
+from holdfast.web.parts.observed import observed
 from holdfast.web.parts.start import took_words
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.content import (
@@ -21,6 +21,7 @@ from holdfast.wire.api.content import (
     Turn,
     TurnList,
 )
+from holdfast.wire.observing import bytes_text
 
 _DEPTH_MAX: Final = 4
 """Levels of sub-agents that are set in."""
@@ -85,7 +86,7 @@ def refused_row(found: RefusedCount, *, now_ms: int) -> RefusedRow:
         of=found.of,
         why=_WHY[found.why],
         requests=f"{found.requests:,}",
-        size=size_words(found.bytes),
+        size=bytes_text(found.bytes),
         last=moment(found.last_at, now_ms),
     )
 

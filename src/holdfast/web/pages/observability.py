@@ -11,7 +11,7 @@ from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.observer import observer_words, observer_work
 from holdfast.web.parts.start import phase_words
-from holdfast.web.parts.words import STATUSES
+from holdfast.web.parts.words import status_badge
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
 from holdfast.wire.api.content import NodeDetail
@@ -50,7 +50,7 @@ async def load(context: Context, call: Call) -> Names:
         "node": node,
         "heard": await _heard(context, call, node) if node else "",
         "costs": await _costs(context, call, node) if node else "",
-        "badge_of": STATUSES[view.status],
+        "badge_of": status_badge(view),
         "ended": ended,
         "waits": "" if ended else waits_for(found),
         "observer": observer_words(found.observer),

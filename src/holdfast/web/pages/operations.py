@@ -33,6 +33,7 @@ class OperationRow(NamedTuple):
     href: str
     title: str
     actor: str
+    actor_name: str
     actor_href: str
     by: str
     at: Moment | None
@@ -55,6 +56,7 @@ def operation_row(found: Operation, *, now_ms: int) -> OperationRow:
         href=f"/operations/{found.event}",
         title=spoken(found.name),
         actor=found.actor,
+        actor_name=found.actor_name or found.actor,
         actor_href=actor_href(found.actor),
         by=found.by,
         at=moment(found.accepted_at, now_ms),
@@ -83,7 +85,7 @@ async def load(context: Context, call: Call) -> Names:
     query = paging(call, LIST_ITEMS) | ({"instance": instance} if instance else {})
     found = await context.api.ask(call, "operation.list", OperationList, query=query)
     rows = tuple(operation_row(item, now_ms=call.now_ms) for item in found.items)
-    return {"rows": rows, "next": found.next}
+    return {"rows": rows, "next": found.next, "instance": instance}
 
 
 async def load_operation(context: Context, call: Call) -> Names:

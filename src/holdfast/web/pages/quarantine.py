@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from holdfast.letters import topics
 from holdfast.web.limits import LIST_ITEMS
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page, paging
-from holdfast.web.parts.moments import Moment, moment
-from holdfast.web.parts.words import actor_href, spoken
+from holdfast.web.parts.quarantine_row import quarantine_row
 from holdfast.wire.api.call import Call
-from holdfast.wire.api.operations import QuarantinedEvent, QuarantineList
-
-
-class QuarantineRow(NamedTuple):
-    """One event that waits for a decision."""
-
-    event: str
-    title: str
-    actor: str
-    actor_href: str
-    at: Moment | None
-    error: str
-    attempts: int
-
-
-def quarantine_row(found: QuarantinedEvent, *, now_ms: int) -> QuarantineRow:
-    """Return an event in quarantine."""
-    return QuarantineRow(
-        event=found.event,
-        title=spoken(found.name),
-        actor=found.actor,
-        actor_href=actor_href(found.actor),
-        at=moment(found.at, now_ms),
-        error=found.error,
-        attempts=found.attempts,
-    )
+from holdfast.wire.api.operations import QuarantineList
 
 
 async def load(context: Context, call: Call) -> Names:

@@ -8,7 +8,7 @@ from holdfast.web.parts.moments import Moment, moment
 from holdfast.web.parts.words import Badge
 from holdfast.wire.api.budgets import BudgetView, LimitView
 from holdfast.wire.budget import LEVELS, REACHED
-from holdfast.wire.money import MICRO, amounts_text, cost_notes, cost_text, count_text, money_text
+from holdfast.wire.money import MICRO, amount_text, amounts_text, cost_notes, cost_text
 
 
 class LimitRow(NamedTuple):
@@ -92,8 +92,8 @@ def _badge(found: BudgetView) -> Badge:
 def _limit(one: LimitView, now_ms: int) -> LimitRow:
     percent = None if one.spent is None else one.spent * 100 // one.most
     return LimitRow(
-        title=f"{_amount(one.most, one)} a {one.period}",
-        spent="not known" if one.spent is None else _amount(one.spent, one),
+        title=f"{amount_text(one.most, one.currency)} a {one.period}",
+        spent="not known" if one.spent is None else amount_text(one.spent, one.currency),
         used="" if percent is None else f"{percent} %",
         percent=None if percent is None else min(percent, 100),
         badge=Badge("gone on with", "off") if one.excused else _alert(one),
@@ -105,12 +105,6 @@ def _alert(one: LimitView) -> Badge | None:
     if not one.alerted:
         return None
     return Badge(f"alert at {one.alerted} %", "bad" if one.alerted >= REACHED else "warn")
-
-
-def _amount(amount: int, one: LimitView) -> str:
-    if one.currency:
-        return money_text(amount, one.currency)
-    return f"{count_text(amount)} tokens"
 
 
 def _costs(found: BudgetView) -> tuple[Cost, ...]:

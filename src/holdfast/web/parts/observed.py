@@ -11,8 +11,8 @@ from holdfast.web.parts.words import Badge
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.content import NodeDetail, NodeView, SealedCount, SenderView
 from holdfast.wire.consent import ContentClass
+from holdfast.wire.observing import bytes_text
 
-_UNITS: Final = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
 _SENDERS: Final = {
     "sends": Badge("sends", "ok"),
     "refused": Badge("refused", "warn", "Nothing of its content is stored."),
@@ -60,14 +60,6 @@ class SealedRow(NamedTuple):
     last: Moment | None
 
 
-def size_words(count: int) -> str:
-    """Return bytes by their largest unit: `1.2 MB`."""
-    for unit, name in _UNITS:
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} B"
-
-
 def node_row(found: NodeView, *, now_ms: int) -> NodeRow:
     """Return one node; its gate is what its client is told."""
     granted = ", ".join(found.classes)
@@ -82,8 +74,8 @@ def node_row(found: NodeView, *, now_ms: int) -> NodeRow:
         if found.sync_allowed
         else Badge("Waits for consent", "busy", "Nothing of its content is stored."),
         version=found.version,
-        refused=size_words(found.refused_bytes),
-        stored=size_words(found.stored_bytes),
+        refused=bytes_text(found.refused_bytes),
+        stored=bytes_text(found.stored_bytes),
         heard=moment(found.heard_at, now_ms),
     )
 
@@ -108,7 +100,7 @@ def sealed_rows(found: Sequence[SealedCount], *, now_ms: int) -> tuple[SealedRow
         SealedRow(
             of=one.of,
             rows=one.rows,
-            size=size_words(one.bytes),
+            size=bytes_text(one.bytes),
             first=moment(one.first_at, now_ms),
             last=moment(one.last_at, now_ms),
         )
@@ -120,7 +112,7 @@ def why_empty(found: NodeDetail, of: ContentClass) -> str:
     """Return what is waited for where nothing of a class is shown."""
     if of not in found.node.classes:
         refused = sum(one.bytes for one in found.refused if one.of == of and one.why == "consent")
-        sent = f" Of what it sent, {size_words(refused)} were refused." if refused else ""
+        sent = f" Of what it sent, {bytes_text(refused)} were refused." if refused else ""
         return f"Its owner has not let {of} out.{sent}"
     if any(one.of == of for one in found.sealed):
         return "Everything of it is sealed."

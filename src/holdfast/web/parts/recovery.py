@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from holdfast.web.parts.moments import Moment, moment
-from holdfast.web.parts.words import Badge
+from holdfast.web.parts.words import HEALTH_BADGES, Badge
 from holdfast.wire.api.instances import Climb, InstanceDetail, RecoveryView
+from holdfast.wire.health import HealthCode
 
 LADDER: Final = {
     "restart": ("Restart", "It is started again, each time a little later."),
@@ -21,6 +22,7 @@ _CONFIG: Final = {
     "trial": Badge("on trial", "busy", "It is kept when the agent stays up with it."),
     "healthy": Badge("healthy", "ok", "The agent has stayed up with it."),
     "rolled_back": Badge("rolled back", "bad", "The agent did not stay up with it."),
+    "failed": Badge("failed", "bad", "The agent did not stay up with it. It is still there."),
 }
 
 _CAME: Final = {
@@ -28,6 +30,11 @@ _CAME: Final = {
     True: Badge("done", "ok"),
     False: Badge("skipped", "off", "It could not be done."),
 }
+
+_AT_WORK: Final[frozenset[HealthCode]] = frozenset(
+    {"crashing", "repairing", "recovering", "unready", "start-failed"}
+)
+"""Statuses in which the recovery is at work."""
 
 Place = Literal["done", "here", "ahead"]
 
@@ -75,7 +82,7 @@ def recovery(detail: InstanceDetail, *, now_ms: int) -> Recovery | None:
     at = names.index(view.rung) if view.rung in LADDER else 0
     climbs = at > 0
     return Recovery(
-        badge=_badge(view),
+        badge=_badge(view, instance.health.code),
         rungs=tuple(
             Rung(*LADDER[name], "done" if n < at else "here" if n == at else "ahead")
             for n, name in enumerate(names)
@@ -85,9 +92,16 @@ def recovery(detail: InstanceDetail, *, now_ms: int) -> Recovery | None:
         config=_CONFIG.get(view.config),
         config_reason=view.config_reason,
         work_cuts=view.work_cuts,
-        is_quiet=not (climbs or view.held or view.blocked or view.config == "rolled_back"),
+        is_quiet=not (
+            climbs
+            or view.held
+            or view.blocked
+            or view.config in {"rolled_back", "failed"}
+            or instance.health.code in _AT_WORK
+        ),
         can_hold=climbs and not view.held and view.rung != "parked",
-        can_retry=instance.desired == "running" and (climbs or view.held),
+        can_retry=instance.desired == "running"
+        and (climbs or view.held or instance.health.code in _AT_WORK),
         tries=tuple(_try(climb, now_ms) for climb in reversed(detail.climbs)),
     )
 
@@ -99,7 +113,7 @@ def _try(climb: Climb, now_ms: int) -> Try:
     return Try(title, came, moment(climb.at, now_ms), climb.reason, climb.detail)
 
 
-def _badge(view: RecoveryView) -> Badge:
+def _badge(view: RecoveryView, code: HealthCode) -> Badge:
     """Return the state of the recovery in a word, the worst first."""
     if view.rung == "parked":
         return Badge("parked", "bad")
@@ -107,6 +121,8 @@ def _badge(view: RecoveryView) -> Badge:
         return Badge("blocked", "bad")
     if view.held:
         return Badge("stopped by somebody", "warn")
+    if code in _AT_WORK:
+        return HEALTH_BADGES[code]
     if view.rung != "restart":
         return Badge("recovering", "warn")
-    return Badge("not needed", "ok")
+    return Badge("not needed", "ok") if code == "ready" else Badge("nothing to do", "off")

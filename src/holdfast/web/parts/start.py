@@ -12,6 +12,7 @@ _PHASES: Final = {
     "decrypting": "Opens its keys",
     "directories": "Makes its folders",
     "runtime-config": "Reads its settings",
+    "upgrade": "Changes the agent's version",
     "onboard": "Makes the agent's first files",
     "device-pairing": "Mends the pairing of the agent's own client",
     "doctor": "Has the agent's doctor look",

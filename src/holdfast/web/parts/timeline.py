@@ -8,7 +8,7 @@ stories stand newest first. An entry whose cause is on a later page begins a sto
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from holdfast.web.parts.moments import Moment, moment
 from holdfast.web.parts.words import Badge, outcome_badge, spoken
@@ -35,11 +35,21 @@ class Line(NamedTuple):
 
 
 class Story(NamedTuple):
-    """Everything that one entry led to, oldest first."""
+    """One happening: everything that one entry led to, oldest first.
+
+    `title` is what happened in a sentence, `end` what came of it where that is something else,
+    `by` who asked for it. `times` is how often the same happened in a row; the lines are those of
+    the latest.
+    """
 
     id: str
     at: Moment | None
     lines: tuple[Line, ...]
+    title: str
+    end: str
+    by: str
+    badge: Badge | None
+    times: int = 1
 
 
 def stories(entries: Iterable[TimelineEntry], *, now_ms: int) -> tuple[Story, ...]:
@@ -54,9 +64,38 @@ def stories(entries: Iterable[TimelineEntry], *, now_ms: int) -> tuple[Story, ..
             id=root,
             at=moment(known[root].at, now_ms),
             lines=tuple(_line(e, known, now_ms=now_ms) for e in reversed(members)),
+            **_headline(known[root], members),
         )
         for root, members in told.items()
     )
+
+
+def joined(stories: Iterable[Story]) -> tuple[Story, ...]:
+    """Return stories, newest first, of which the same ones in a row are one."""
+    found: list[Story] = []
+    for story in stories:
+        last = found[-1] if found else None
+        if last is not None and _same(last, story):
+            found[-1] = last._replace(times=last.times + 1)
+        else:
+            found.append(story)
+    return tuple(found)
+
+
+def _same(one: Story, other: Story) -> bool:
+    return (one.title, one.end, one.by, one.badge) == (
+        other.title, other.end, other.by, other.badge,
+    )  # fmt: skip
+
+
+def _headline(root: TimelineEntry, members: list[TimelineEntry]) -> dict[str, Any]:
+    """Return the title, end, person and badge of a story of these members, newest first."""
+    said = [entry.text for entry in members if entry.text]
+    title = root.text or (said[-1] if said else spoken(root.name))
+    end = said[0] if said and said[0] != title else ""
+    bad = next((e.outcome for e in members if e.outcome in {"refused", "quarantined"}), "")
+    by = next((item.value for item in root.details if item.name == "by"), "")
+    return {"title": title, "end": end, "by": by, "badge": outcome_badge(bad) if bad else None}
 
 
 def _path(entry: TimelineEntry, known: Mapping[str, TimelineEntry]) -> list[str]:

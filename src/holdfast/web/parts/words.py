@@ -7,11 +7,10 @@ way, `off` at rest, `warn` look when you can, `bad` look now. Colour never stand
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-from holdfast.wire.api.instances import InstanceView, Status
-
-Tone = Literal["ok", "busy", "off", "warn", "bad"]
+from holdfast.wire.api.instances import InstanceView
+from holdfast.wire.health import HEALTHS, HealthCode, Tone
 
 
 class Badge(NamedTuple):
@@ -22,20 +21,10 @@ class Badge(NamedTuple):
     why: str = ""
 
 
-STATUSES: Final[dict[Status, Badge]] = {
-    "running": Badge("Running", "ok"),
-    "starting": Badge("Starting", "busy"),
-    "restarting": Badge("Restarting", "busy"),
-    "recovering": Badge("Recovering", "busy"),
-    "restoring": Badge("Restoring", "busy"),
-    "provisioned": Badge("Provisioned", "off", "It has never been started."),
-    "stopped": Badge("Stopped", "off"),
-    "paused": Badge("Paused", "warn", "The cap of its budget stopped it."),
-    "destroying": Badge("Destroying", "busy"),
-    "destroyed": Badge("Destroyed", "off"),
-    "unknown": Badge("Unknown", "bad", "Its stored row is damaged."),
+HEALTH_BADGES: Final[dict[HealthCode, Badge]] = {
+    code: Badge(meaning.title, meaning.tone, meaning.text) for code, meaning in HEALTHS.items()
 }
-"""Every status in the order in which counts are shown."""
+"""Every status in the order in which counts are shown: what hurts most first."""
 
 OUTCOMES: Final[dict[str, Badge]] = {
     "applied": Badge("applied", "ok"),
@@ -66,24 +55,14 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def status_badge(view: InstanceView) -> Badge:
-    """Return the state of an instance as one word, the worst first.
-
-    A machine that runs without its agent, or whose contact is lost, is not shown as running.
-    """
-    badge = STATUSES[view.status]
-    if view.paused and view.status != "paused":
-        return Badge("Pausing", "warn", "The cap of its budget stops it.")
-    if view.status == "running" and view.contact == "lost":
-        return Badge("No contact", "bad", "The machine has missed three check-ins.")
-    if view.status == "running" and view.agent_ready is False:
-        return Badge("Agent down", "bad", "The machine runs and its agent does not answer.")
-    if view.status in {"stopped", "provisioned"} and view.desired == "running":
-        return Badge(badge.text, "warn", "It should be running.")
-    return badge
+    """Return the one status of an instance."""
+    return HEALTH_BADGES[view.health.code]._replace(why=view.health.text)
 
 
 def wanted_words(view: InstanceView) -> str:
     """Return the desired state if it differs from the observed one, else an empty text."""
+    if view.health.code in {"starting", "restarting", "stopping", "damaged"}:
+        return ""  # the status says where it goes
     if view.status in _SETTLED.get(view.desired, ()) or view.desired == "destroyed":
         return ""
     if view.status == "unknown":
@@ -115,4 +94,5 @@ def element_id(*parts: str) -> str:
 def actor_href(actor: str) -> str:
     """Return where an actor's page is, or nothing where it has none."""
     kind, _, name = actor.partition("/")
-    return f"/instances/{name}" if kind == "instance" and name else ""
+    place = {"instance": "/instances", "town": "/towns"}.get(kind, "")
+    return f"{place}/{name}" if place and name else ""

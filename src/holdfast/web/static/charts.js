@@ -1,7 +1,7 @@
 // Draws the charts of a page with uPlot, from JSON, after the page itself is there.
 const HEIGHT = 96;
 const AGAIN_MS = 30000;
-const COLOURS = ["--chart-1", "--chart-2"];
+const COLOURS = [1, 2, 3, 4, 5, 6].map((at) => `--chart-${at}`);
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const KIBI = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -31,6 +31,29 @@ function times(u, ticks) {
   });
 }
 
+// More lines than colours: the last one is the sum of the rest.
+function fewer(chart) {
+  const rest = chart.series.slice(COLOURS.length - 1);
+  if (rest.length < 2) return chart;
+  const values = rest[0].values.map((_, i) => rest.reduce((sum, one) => sum + (one.values[i] ?? 0), 0));
+  return { ...chart, series: [...chart.series.slice(0, COLOURS.length - 1), { ...rest[0], name: `${rest.length} others`, values }] };
+}
+
+function limitLines(u, limits) {
+  for (const [at, limit] of limits.entries()) {
+    if (limit > u.scales.y.max) continue;
+    const y = Math.round(u.valToPos(limit, "y", true));
+    u.ctx.save();
+    u.ctx.strokeStyle = style(at === limits.length - 1 ? "--bad" : "--warn");
+    u.ctx.setLineDash([4, 4]);
+    u.ctx.beginPath();
+    u.ctx.moveTo(u.bbox.left, y);
+    u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
+    u.ctx.stroke();
+    u.ctx.restore();
+  }
+}
+
 // A line needs two points; one between two gaps is drawn as a dot.
 function lonely(u, at) {
   const values = u.data[at];
@@ -51,10 +74,10 @@ function options(chart, width, legend) {
       { ...axis, size: 48, space: 26, ...(unit.startsWith("bytes") ? { incrs: POWERS } : COUNTED.has(unit) ? { incrs: WHOLE } : {}), values: (u, ticks) => ticks.map((tick) => amount(tick, unit.split("/")[0])) },
     ],
     series: [{}, ...chart.series.map((series, at) => ({
-      label: series.name, stroke: style(COLOURS[at % 2]), width: 1.5, spanGaps: false,
-      fill: at === 0 ? style("--chart-fill") : undefined, points: { show: true, size: 4, width: 0, fill: style(COLOURS[at % 2]), filter: lonely },
+      label: series.name, stroke: style(COLOURS[at]), width: 1.5, spanGaps: false,
+      fill: at === 0 ? style("--chart-fill") : undefined, points: { show: true, size: 4, width: 0, fill: style(COLOURS[at]), filter: lonely },
     }))],
-    hooks: { setCursor: [(u) => legend(u.cursor.idx)] },
+    hooks: { setCursor: [(u) => legend(u.cursor.idx)], draw: [(u) => limitLines(u, chart.limits ?? [])] },
   };
 }
 
@@ -63,7 +86,7 @@ function caption(figure, chart) {
   head.append(Object.assign(document.createElement("b"), { textContent: chart.title }));
   const values = chart.series.map((series, at) => {
     const span = document.createElement("span");
-    span.className = `key key-${at % 2}`;
+    span.className = `key key-${at}`;
     head.append(span);
     return span;
   });
@@ -72,13 +95,15 @@ function caption(figure, chart) {
   const legend = (at) => chart.series.forEach((series, i) => {
     const value = at == null ? last(series.values) : series.values[at];
     values[i].textContent = `${series.name} ${amount(value, series.unit)}`;
+    const passed = (chart.limits ?? []).filter((limit) => value >= limit).length;
+    values[i].dataset.passed = passed ? (passed === chart.limits.length ? "bad" : "warn") : "";
   });
   legend(null);
   return legend;
 }
 
 function draw(grid, set) {
-  grid.replaceChildren(...set.charts.map((chart) => {
+  grid.replaceChildren(...set.charts.map(fewer).map((chart) => {
     const figure = document.createElement("figure");
     figure.className = "chart";
     const legend = caption(figure, chart);
@@ -115,6 +140,11 @@ function start(section) {
     const button = event.target.closest("[data-window]");
     if (!button) return;
     for (const each of section.querySelectorAll("[data-window]")) each.setAttribute("aria-pressed", each === button);
+    if ("inAddress" in section.dataset) {
+      const url = new URL(location.href);
+      url.searchParams.set("window", button.dataset.window);
+      history.replaceState(history.state, "", url);
+    }
     load();
   });
   const again = () => set && draw(grid, set);

@@ -1,4 +1,4 @@
-// The keyboard: / search, j k rows, x select, g fleet, m costs, t theme, ? help, and the letters that a row
+// The keyboard: / search, j k rows, x select, g fleet, w towns, m costs, t theme, ? help, and the letters that a row
 // says its buttons have (data-key). Enter and Esc are the browser's own, because a row is a link
 // and a dialog is a dialog.
 import { turnTheme } from "./themes.js";
@@ -41,6 +41,7 @@ const KEYS = {
   p: () => location.assign("/pairing"),
   c: () => location.assign("/corrections"),
   m: () => location.assign("/costs"),
+  w: () => location.assign("/towns"),
   t: turnTheme,
   "?": () => document.getElementById("keys").showModal(),
 };

@@ -3,7 +3,7 @@
 // that was opened, nor a word that is searched for, is sent anywhere.
 import { TooLargeError, isCut, make, markOpened } from "./opened_rows.js";
 import { opener } from "./sealed.js";
-import { drawCron, drawLogs, drawMemory, drawSessions, nameSessions } from "./opened_views.js";
+import { isAsBad, drawCron, drawLogs, drawMemory, drawSessions, nameSessions } from "./opened_views.js";
 
 const PAGE_ROWS = 100; // sealed uploads of one request
 const PAGES_AT_ONCE = 5; // requests before a person asks for more
@@ -85,6 +85,16 @@ async function attempt(work) {
   try { await work(); } catch (error) { state.failure = ` ${error.message}`; }
 }
 
+// Hides lines in the clear that are not searched for: the plane, which drew them, does not know what is.
+function hideClear() {
+  const { text, level } = filter();
+  const wanted = text.toLowerCase();
+  for (const row of document.querySelectorAll("#logs > .log-row")) {
+    const said = [...row.querySelectorAll(".log-line")].some((line) => line.textContent.toLowerCase().includes(wanted));
+    row.hidden = !said || !isAsBad(row.querySelector(".log-level").textContent.trim(), level);
+  }
+}
+
 // What is searched here stays here: the form's own request would tell the plane.
 function searchHere(kind) {
   const form = document.querySelector("form[role=search]");
@@ -92,9 +102,7 @@ function searchHere(kind) {
     event.stopImmediatePropagation();
     if (event.type === "submit") event.preventDefault();
     draw(kind);
-    const { text } = filter();
-    for (const row of document.querySelectorAll("#logs > .log-row"))
-      row.hidden = Boolean(text) && !row.textContent.toLowerCase().includes(text.toLowerCase());
+    hideClear();
   };
   for (const name of ["input", "change", "keyup", "search", "submit"]) form?.addEventListener(name, here, true);
 }
@@ -116,6 +124,7 @@ async function begin() {
   await again();
   let known = sealedRows();
   document.addEventListener("htmx:after:swap", () => {
+    if (kind === "logs") hideClear();
     if (kind === "sessions") nameSessions(opened(), one);
     if (sealedRows() === known) return;
     known = sealedRows();

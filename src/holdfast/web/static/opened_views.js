@@ -10,6 +10,8 @@ const DIFF_CELLS = 4_000_000;
 const FILE_LINES_MAX = 10_000; // of all versions of a file
 const TIME_MS_MAX = 8.64e15; // of a Date (ECMAScript); beyond it toISOString throws
 const SUBAGENT = ":subagent:";
+const PARENTS = ["spawned_by", "spawnedBy", "parent_session_key", "parent_key"]; // as in content/views.py
+const SCHEDULE_PARTS = ["kind", "expr", "everyMs", "at", "tz"]; // as in content/cron_jobs.py
 
 function badge(text, tone) {
   const made = make("span", `badge ${tone}`);
@@ -70,6 +72,9 @@ function levelOf(line) {
   return "";
 }
 
+// Whether a line is as bad as a level or worse; where no level is wanted, every line is.
+export const isAsBad = (level, least) => LEVELS.indexOf(level) >= LEVELS.indexOf(least);
+
 function messageOf(line) {
   if (typeof line === "string") return line;
   for (const name of ["message", "msg"]) if (typeof line[name] === "string") return line[name];
@@ -97,9 +102,8 @@ export function drawLogs(place, rows, { text, level }) {
       lines.push({ ms: Number.isFinite(ms) ? ms : Date.parse(at), whole, line, level: levelOf(line) });
     }
   const wanted = text.toLowerCase();
-  const least = LEVELS.indexOf(level);
   const found = lines
-    .filter((one) => (least < 0 || LEVELS.indexOf(one.level) >= least) && (!wanted || one.whole.toLowerCase().includes(wanted)))
+    .filter((one) => isAsBad(one.level, level) && (!wanted || one.whole.toLowerCase().includes(wanted)))
     .sort((a, b) => b.ms - a.ms);
   const list = make("ol", "log-rows");
   list.setAttribute("aria-label", "Opened log lines, newest first");
@@ -209,6 +213,16 @@ export function drawMemory(place, rows) {
 
 // ---- cron jobs
 
+// What a state says by the first of these names, as in content/cron_jobs.py.
+const firstOf = (state, ...names) => names.map((name) => state?.[name]).find((value) => value !== undefined && value !== null);
+
+// When a job runs, as its agent writes it; a schedule that is not text, by its parts.
+function scheduleOf(data) {
+  const given = data.expr || data.schedule;
+  if (given === null || typeof given !== "object" || Array.isArray(given)) return textOf(given);
+  return SCHEDULE_PARTS.map((name) => textOf(given[name])).filter(Boolean).join(" ");
+}
+
 export function drawCron(place, rows) {
   const jobs = new Map();
   for (const { body } of rows)
@@ -220,17 +234,17 @@ export function drawCron(place, rows) {
   const { made, add } = table("Opened cron jobs", ["Job", "Schedule", "Next run", "Last run", "Result", "Took"]);
   const shown = [...jobs].slice(0, ROWS_MAX).sort((a, b) => (textOf(a[1].name) || a[0]).localeCompare(textOf(b[1].name) || b[0]));
   for (const [id, data] of shown) {
-    const state = data.state ?? {};
+    const { state } = data;
     const name = make("span", "", `${textOf(data.name) || id}${data.enabled === false ? " (switched off)" : ""}`);
     name.tabIndex = -1;
     name.dataset.rowLink = "";
-    const result = textOf(state.lastStatus ?? state.lastRunStatus);
-    const took = numberOf(state.lastDurationMs);
+    const result = textOf(firstOf(state, "lastStatus", "lastRunStatus", "last_status"));
+    const took = numberOf(firstOf(state, "lastDurationMs", "last_duration_ms"));
     add([
       name,
-      make("code", "", textOf(data.expr) || textOf(data.schedule) || "–"),
-      when(state.nextRunAtMs),
-      when(state.lastRunAtMs),
+      make("code", "", scheduleOf(data) || "–"),
+      when(firstOf(state, "nextRunAtMs", "nextRunAt", "next_run_at")),
+      when(firstOf(state, "lastRunAtMs", "lastRunAt", "last_run_at")),
       result ? badge(result, RESULTS[result] ?? "warn") : "–",
       Number.isFinite(took) ? `${(took / 1000).toFixed(1)} s` : "–",
     ]);
@@ -250,8 +264,8 @@ function sessionsOf(rows) {
 }
 
 function parentOf(one) {
-  const said = one.spawned_by ?? one.spawnedBy;
-  if (typeof said === "string" && said) return said;
+  const said = PARENTS.map((name) => textOf(one[name])).find(Boolean);
+  if (said) return said;
   const key = textOf(one.session_key);
   const at = key.lastIndexOf(SUBAGENT);
   if (at < 0) return "";

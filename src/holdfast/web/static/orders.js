@@ -30,6 +30,25 @@ export async function send(method, url, body) {
   return { ok: response.ok, status: response.status, body: answer };
 }
 
+// A page that is left cancels what is still being sent, and nobody is told whether it was done. So
+// it is left when nothing is under way, and takes no press from then on until it is gone.
+let underWay = 0;
+let leaving = null;
+const leave = (how) => { leaving ??= how; };
+async function tracked(work) {
+  underWay += 1;
+  try {
+    await work();
+  } finally {
+    underWay -= 1;
+    if (leaving && !underWay) {
+      document.body.inert = true;
+      leaving();
+    }
+  }
+}
+addEventListener("pageshow", () => { leaving = null; document.body.inert = false; }); // gone back to
+
 const complaint = ({ body }) => [body.message ?? "That did not work.", body.fix ?? ""];
 
 function verdict({ ok, rows, broken_at: broken, reason }) {
@@ -47,16 +66,17 @@ function settle(at, result) {
     toast("busy", `${done}: accepted`, "It is safe and still under way.", { href: `/operations/${body.operation}`, text: "Follow it" });
   } else if (then === "verify") verdict(body);
   else if (then === "token") show(body.token ?? body.key);
-  else if (then === "leave") location.replace(body.url);
+  else if (then === "leave") leave(() => location.replace(body.url));
   else if (then === "go") {
-    location.assign(where.replace("{id}", encodeURIComponent(body.id ?? "")));
+    const to = where.replace("{id}", encodeURIComponent(body.id ?? ""));
+    leave(() => location.assign(to));
   } else if (then === "reload") {
     later("ok", done);
-    location.reload();
+    leave(() => location.reload());
   } else if (then === "press") {
     toast("ok", done);
     document.querySelector(where)?.click();
-  } else toast("ok", body.name && body.status ? `${done}: ${body.name} is ${body.status}` : done);
+  } else toast("ok", body.name && body.status ? `${done}: ${body.name} is ${body.health?.code ?? body.status}` : done);
 }
 
 function show(token) {
@@ -104,12 +124,16 @@ const SHAPES = {
     currency,
     cap: form.elements.cap.checked,
   }),
+  upgrade: ({ version }, form) => ({ version, restore: form.elements.restore?.checked ?? false }),
   rule: ({ days, ...values }, form) => {
     const policy = JSON.parse(form.dataset.body);
     const ends = days ? { expires_at: new Date(Date.now() + days * 86_400_000).toISOString() } : {};
     return { ...policy, mode: "rules", rules: [...policy.rules, { kind: "channel", ...values, ...ends }] };
   },
 };
+
+// Pages with forms of their own add shapes.
+export const shape = (name, make) => { SHAPES[name] = make; };
 
 const typed = (form) => JSON.stringify([...form.elements].map((input) => input.value));
 
@@ -141,7 +165,7 @@ async function submit(form) {
 document.addEventListener("click", (event) => {
   const at = event.target.closest("[data-order], [data-edit-variable], [data-copy]");
   if (!at) return;
-  if (at.dataset.order) press(at);
+  if (at.dataset.order) tracked(() => press(at));
   if ("copy" in at.dataset) navigator.clipboard?.writeText(document.querySelector("[data-secret]").textContent).then(() => toast("ok", "Copied"));
   if ("editVariable" in at.dataset) {
     const form = document.getElementById("variable");
@@ -162,7 +186,7 @@ document.addEventListener("htmx:after:swap", pressAtOnce);
 document.addEventListener("submit", (event) => {
   if (!event.target.dataset.api) return;
   event.preventDefault();
-  submit(event.target);
+  tracked(() => submit(event.target));
 });
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-typed]");

@@ -34,7 +34,7 @@ function draw(told) {
     const samples = listOf(one, "samples");
     part.open = samples.length > 0;
     const counted = `${one.content}: ${one.items.toLocaleString()} items of ${one.sources.toLocaleString()} sources, ${sizeOf(one.size)}`;
-    part.append(element("summary", one.whole ? counted : `${counted}, and more that was not counted in time`));
+    part.append(element("summary", one.whole ? counted : `${counted}, and more that was not counted`));
     part.append(...samples.map((text) => element("p", text, "log-line")));
     return part;
   });

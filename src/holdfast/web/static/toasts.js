@@ -20,12 +20,13 @@ export function toast(tone, title, text = "", link = null) {
   if (tone !== "bad") setTimeout(() => box.remove(), LASTS_MS);
 }
 
-// A page may leave a word for the one it leads to.
+// A page may leave words for the one it leads to.
+const kept = () => JSON.parse(sessionStorage.getItem("toasts") ?? "[]");
 export function later(tone, title) {
-  try { sessionStorage.setItem("toast", JSON.stringify([tone, title])); } catch { /* unsaid */ }
+  try { sessionStorage.setItem("toasts", JSON.stringify([...kept(), [tone, title]])); } catch { /* unsaid */ }
 }
 try {
-  const left = sessionStorage.getItem("toast");
-  sessionStorage.removeItem("toast");
-  if (left) toast(...JSON.parse(left));
+  const left = kept();
+  sessionStorage.removeItem("toasts");
+  for (const words of left) toast(...words);
 } catch { /* nothing was left */ }

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from holdfast.wire.api.endpoint import (
     ACCOUNT,
+    ID_PATTERN,
     PAGING,
     Counter,
     Cursor,
@@ -19,6 +20,7 @@ from holdfast.wire.api.endpoint import (
     Given,
     Id,
     Label,
+    Param,
     Reason,
     Time,
     look,
@@ -186,7 +188,11 @@ class AccountCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class AuditView(Struct, frozen=True, kw_only=True):
-    """One audited call; `status` is the answer, 0 while it is not known."""
+    """One audited call; `status` is the answer, 0 while it is not known.
+
+    `target` is the path, with ids. `target_name` is what people called the instance in it, empty
+    where there is none.
+    """
 
     seq: Counter
     at: Time
@@ -199,6 +205,7 @@ class AuditView(Struct, frozen=True, kw_only=True):
     request_id: Label
     status: Counter
     damaged: Reason = ""
+    target_name: Label = ""
 
 
 class AuditList(Struct, frozen=True, kw_only=True):
@@ -269,6 +276,8 @@ ACCOUNTS: Final = (
     look(
         "audit.list", "/api/audit", AuditList,
         "Who did what, newest first; an owner sees their account's.", *PAGING, ACCOUNT,
+        Param("who", r"[ -~]{1,128}", "Only what this person or token did."),
+        Param("instance", ID_PATTERN, "Only what was about this instance, by id or name."),
     ),
     look(
         "audit.verify", "/api/audit/verify", AuditVerdict,

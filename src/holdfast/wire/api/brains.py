@@ -69,7 +69,10 @@ class CorrectionView(Struct, frozen=True, kw_only=True):
 
 
 class CorrectionDetail(Struct, frozen=True, kw_only=True):
-    """One correction with all that is known of it; `context` is JSON as it was sent, or empty."""
+    """One correction with all that is known of it; `context` is JSON as it was sent, or empty.
+
+    `truncated` says that a text was cut on its way here, and that the rest did not come.
+    """
 
     view: CorrectionView
     draft: Content
@@ -83,6 +86,7 @@ class CorrectionDetail(Struct, frozen=True, kw_only=True):
     sdk: Label
     account: Label
     instance: Label | None
+    truncated: bool = False
 
 
 class CorrectionList(Struct, frozen=True, kw_only=True):

@@ -61,7 +61,7 @@ class BudgetView(Struct, frozen=True, kw_only=True):
     """The budget of an instance, or of a node elsewhere, what it used, and the costs beside it.
 
     `counters` is whether counters come: not where its owner lets none out, and not where another
-    program sends in place of its observer. Without them nothing is measured, so there is neither
+    program than our observer sends. Without them nothing is measured, so there is neither
     alert nor pause, and `note` says why. `note` also names what no limit of money counts.
     `paused` is why the cap pauses it, or empty. `day` and `month` are what was used in them, null
     where that is not known. `alerts` are the last ones of a node elsewhere; of an instance they are

@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from holdfast.wire import parsers
 
-Scope = Literal["public", "machine", "brain", "node", "owner", "operator"]
+Scope = Literal["public", "machine", "brain", "node", "attempt", "owner", "operator"]
 """Who may call: anybody, a machine with its two credentials, a brain with its key, an observed
-node with its key, a signed-in owner, an operator.
+node with its key, an agent of a town with the token of its attempt, a signed-in owner, an
+operator.
 
 An operator may do whatever an owner may, for every account.
 """

@@ -17,10 +17,11 @@ import msgspec
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint
-from holdfast.wire.api.table import path_names
+from holdfast.wire.api.rows import filled, path_names
 
 _ENCODER: Final = msgspec.json.Encoder()
 _PROBLEM: Final = msgspec.json.Decoder(Problem)
+_BAD_REQUEST: Final = 400
 _FAILED: Final = 400
 _ACCEPTED: Final = 202
 _SHOWN_MAX: Final = 200
@@ -45,6 +46,23 @@ class PreparedRequest:
     body: bytes = b""
 
 
+def _check_values(endpoint: Endpoint, given: Mapping[str, str]) -> None:
+    params = {param.name: param for param in endpoint.params}
+    for name, value in given.items():
+        if name not in params:
+            raise ValueError(f"{endpoint.name}: there is no parameter {name}")
+        code, wrong = "unknown_value", params[name].unknown(value)
+        if wrong is None and not re.fullmatch(params[name].pattern, value):
+            code = "bad_parameter"
+            from holdfast.wire.forms import form_of  # noqa: PLC0415  rare, and imports many
+
+            form = form_of(params[name].pattern) or params[name].summary
+            wrong = f"{value[:_SHOWN_MAX]!r} is not of its form", str(form)
+        if wrong is not None:
+            problem = Problem(code=code, message=wrong[0], field=name, fix=wrong[1])
+            raise ApiError(_BAD_REQUEST, problem)
+
+
 def prepare(
     endpoint: Endpoint,
     *,
@@ -53,20 +71,20 @@ def prepare(
     body: Any = None,
     idempotency_key: str = "",
 ) -> PreparedRequest:
-    """Return the request; raise ValueError naming an argument that the row does not take."""
+    """Return the request; raise ValueError naming an argument that the row does not take.
+
+    Raise ApiError, as a plane would answer, for a value that a parameter cannot have.
+    """
     given_path, given_query = dict(path or {}), dict(query or {})
-    patterns = {param.name: param.pattern for param in endpoint.params}
+    _check_values(endpoint, {**given_path, **given_query})
     in_path = set(path_names(endpoint.path))
-    for name, value in {**given_path, **given_query}.items():
-        if name not in patterns or not re.fullmatch(patterns[name], value):
-            raise ValueError(f"{endpoint.name}: {name}={value!r} is not a parameter of this form")
     required = {p.name for p in endpoint.params if p.required and p.name not in in_path}
     missing = sorted((in_path - given_path.keys()) | (required - given_query.keys()))
     if missing or given_path.keys() - in_path or given_query.keys() & in_path:
         raise ValueError(f"{endpoint.name}: path takes {sorted(in_path)}; missing {missing}")
     if (endpoint.request is None) != (body is None):
         raise ValueError(f"{endpoint.name}: the body must be {endpoint.request}, not {type(body)}")
-    target = re.sub(r"\{([a-z_]+)\}", lambda m: quote(given_path[m[1]], safe="/:@"), endpoint.path)
+    target = filled(endpoint.path, {k: quote(v, safe="/:@") for k, v in given_path.items()})
     if given_query:
         target += "?" + urlencode(given_query)
     headers = {"accept": "application/json"}

@@ -395,7 +395,7 @@ _SEALED: Final = Param("sealed", r"true|false", "The sealed bodies, which do not
 _CLASS: Final = Param("of", "|".join(CLASSES), "Only this class.")
 _NAMED: Final = Param(
     "name", rf"[^\x00-\x1f]{{1,{TEXT_MAX}}}",
-    "Only nodes of this name: their own, or the name or id of their instance.",
+    "Only nodes of this id or name, or whose instance has it.",
 )  # fmt: skip
 _WORDS: Final = Param("text", rf"[^\x00-\x1f]{{1,{SEARCH_TEXT_MAX}}}", "Only lines with this text.")
 _LEVEL: Final = Param("level", "|".join(get_args(LogLevel)), "Only lines as bad as this or worse.")

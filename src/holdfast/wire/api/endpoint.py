@@ -7,6 +7,7 @@ documentation and the tests that walk every route all come from it. A row holds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -73,12 +74,36 @@ Kind = Literal["json", "page", "stream", "asset"]
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter in the path or query: `pattern` must match the whole text."""
+    """A parameter in the path or query: `pattern` must match the whole text.
+
+    One with `choices` takes only these words; see `one_of` and `some_of`.
+    """
 
     name: str
     pattern: str
     summary: str
     required: bool = False
+    choices: tuple[str, ...] = ()
+
+    def unknown(self, value: str) -> tuple[str, str] | None:
+        """Return what is wrong with a value that is none of the choices, and what to use."""
+        unknown = [one for one in value.split(",") if one not in self.choices]
+        if not self.choices or not unknown:
+            return None
+        known = ", ".join(one for one in self.choices if not one.startswith("-"))
+        return f"there is no {unknown[0][:64]!r}", f"use {known}"
+
+
+def one_of(name: str, choices: Sequence[str], summary: str) -> Param:
+    """Return a parameter that takes one of these words."""
+    return Param(name, "|".join(choices), summary, choices=tuple(choices))
+
+
+def some_of(name: str, choices: Sequence[str], summary: str) -> Param:
+    """Return a parameter that takes some of these words, comma-separated."""
+    one = "|".join(choices)
+    pattern = f"(?:{one})(?:,(?:{one})){{0,{len(choices) - 1}}}"
+    return Param(name, pattern, summary, choices=tuple(choices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,9 @@ def nothing() -> Raw:
 
 
 _Status = Annotated[int, Meta(ge=400, le=599)]
-_Refusals = Annotated[tuple["RefusedRow", ...], Meta(max_length=2_000)]
+REFUSALS_MAX: Final = 2_000
+"""Refused rows that an answer names; all of them are counted."""
+_Refusals = Annotated[tuple["RefusedRow", ...], Meta(max_length=REFUSALS_MAX)]
 _Watermark = Annotated[str, Meta(max_length=EVENT_ID_MAX)]
 _Text = Annotated[str, Meta(max_length=CONTENT_MAX)]
 
@@ -176,7 +178,10 @@ class SyncRequest(Struct, frozen=True, kw_only=True):
 
 
 class SyncAnswer(Struct, frozen=True, kw_only=True):
-    """What became of a sync; `new_watermark` is the largest `created_at` as it was sent."""
+    """What became of a sync; `new_watermark` is the largest `created_at` as it was sent.
+
+    `ingested_count` is what was sent less `refused`: rows that were known already count too.
+    """
 
     status: Label
     ingested_count: Counter
@@ -186,6 +191,7 @@ class SyncAnswer(Struct, frozen=True, kw_only=True):
     lessons_synced: Counter = 0
     events_synced: Counter = 0
     meta_rules_synced: Counter = 0
+    refused: _Refusals = ()
 
 
 class PushRequest(Struct, frozen=True, kw_only=True):
@@ -197,11 +203,16 @@ class PushRequest(Struct, frozen=True, kw_only=True):
 
 
 class PushAnswer(Struct, frozen=True, kw_only=True):
-    """What became of a page: `accepted` counts duplicates too, or the client would stop."""
+    """What became of a page.
+
+    `accepted` counts duplicates and `refused` rows too, and `rejected` is empty, or the client
+    would stop for ever.
+    """
 
     accepted: Counter
     rejected: _Refusals = ()
     deduplicated: Counter = 0
+    refused: _Refusals = ()
 
 
 class MetricsRequest(Struct, frozen=True, kw_only=True):
@@ -294,6 +305,7 @@ class BrainStanding(Struct, frozen=True, kw_only=True):
     corrections: Counter
     last_sync_at: Label | None = None
     status: Label = "connected"
+    refused: Counter = 0
 
 
 _BRAIN: Final = Param("id", r"[^/\x00-\x1f]{1,128}", "A brain's id or name.", required=True)

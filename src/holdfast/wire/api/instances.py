@@ -6,7 +6,7 @@ refusal, or 202 with the operation to follow.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -31,20 +31,29 @@ from holdfast.wire.api.endpoint import (
     Reason,
     Time,
     look,
+    one_of,
     order,
+    some_of,
 )
 from holdfast.wire.api.operations import followed
+from holdfast.wire.api.upgrades import VERSION_PATTERN, InstanceUpgrade, UpgradePreview, UpgradeView
 from holdfast.wire.confinement import Confinement
 from holdfast.wire.controller.checkin import ObserverWork
+from holdfast.wire.health import Health, HealthCode
 from holdfast.wire.limits import (
     BULK_ITEMS_MAX,
     CHART_POINTS_MAX,
     CLIMBS_MAX,
     COUNTER_MAX,
+    CPUS_MAX,
     ENV_VARIABLES_MAX,
+    INCIDENT_REPAIRS_MAX,
+    INCIDENTS_MAX,
     INSTANCE_BODY_BYTES_MAX,
     LOG_LINE_MAX,
     LOG_LINES_MAX,
+    MEMORY_MB_MAX,
+    MEMORY_MB_MIN,
     PAGE_ITEMS_MAX,
     PHASES_MAX,
     ROTATION_OVERLAP_S,
@@ -79,7 +88,8 @@ class RecoveryView(Struct, frozen=True, kw_only=True):
     `last_healthy_config`, `reinstall`, `previous_version` or `parked`; `reason` says why. `held`
     is true if the recovery was stopped by request. `blocked` names what holds the agent's port.
     `work_cuts` counts the ends that cut running work. `config` is what is known of the last change
-    of its configuration: `trial`, `healthy`, or `rolled_back` because of `config_reason`.
+    of its configuration: `trial`, `healthy`, or, because of `config_reason`, `rolled_back` or
+    `failed`: the agent did not stay up with it and nothing could be put in its place.
     """
 
     rung: Label = "restart"
@@ -116,7 +126,8 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     `confinement` is what keeps the running agent from what is not its own; `none` lets it read all
     that the plane's user can. `paused` says that the cap of its budget stops it, from the moment on
     that it is being stopped, whatever is desired. `budget` is how far that is used up, where there
-    was an alert of it.
+    was an alert of it. `upgrade` is the last order for another version of its agent. `health` is
+    the one status that all that shows it goes by; `status` is that of its machine alone.
     """
 
     id: Id
@@ -143,15 +154,21 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     confinement: Confinement = "unknown"
     paused: bool = False
     budget: Reason = ""
+    health: Health = Health()
+    upgrade: UpgradeView | None = None
 
 
 class InstanceList(Struct, frozen=True, kw_only=True):
-    """One page of instances; `total` counts all that match, `counts` all visible by status."""
+    """One page of instances; `total` counts all that match.
+
+    `counts` counts all visible by `status`, `health_counts` by the code of their `health`.
+    """
 
     items: Annotated[tuple[InstanceView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
     next: Cursor = ""
     total: Counter = 0
     counts: dict[Status, Counter] = {}
+    health_counts: dict[HealthCode, Counter] = {}
 
 
 class Climb(Struct, frozen=True, kw_only=True):
@@ -208,8 +225,49 @@ class ObserverView(Struct, frozen=True, kw_only=True):
     work: ObserverWork | None = None
 
 
+class Incident(Struct, frozen=True, kw_only=True):
+    """One outage of an instance that was wanted running.
+
+    It was noticed as the status `code`, and `worst` is the one that hurt most since. `state` is
+    `down`, `proving` (its agent is ready again since `back_at` and not proven yet), `recovered`, or
+    `dropped`: it was not wanted running any more before it was back. `down_s` are the seconds
+    until it was back, or so far. `restarts` of the agent, `launches` of the machine and `repairs`
+    are what was tried, `work_cuts` what was lost: ends that cut running work.
+    """
+
+    number: Counter
+    code: HealthCode
+    worst: HealthCode
+    state: Literal["down", "proving", "recovered", "dropped"]
+    text: Reason
+    noticed_at: Time
+    back_at: Time | None = None
+    ended_at: Time | None = None
+    down_s: Counter = 0
+    restarts: Counter = 0
+    launches: Counter = 0
+    repairs: Annotated[tuple[Label, ...], Meta(max_length=INCIDENT_REPAIRS_MAX)] = ()
+    work_cuts: Counter = 0
+
+    @property
+    def tried(self) -> str:
+        """Return what was tried, in words; nothing if nothing was."""
+        counted = (
+            (self.restarts, "more end", "more ends"),
+            (self.launches, "launch of its machine", "launches of its machine"),
+        )
+        parts = [
+            f"{many} {one if many == 1 else several}" for many, one, several in counted if many
+        ]
+        return ", ".join((*parts, *(name.replace("_", " ") for name in self.repairs)))
+
+
 class InstanceDetail(Struct, frozen=True, kw_only=True):
-    """One instance with what only its own page shows; secrets appear by name only."""
+    """One instance with what only its own page shows; secrets appear by name only.
+
+    `incidents` are its last outages, the latest first; `recovery_s` is the median of the seconds
+    in which it was back from those that it recovered from, null where there is none.
+    """
 
     instance: InstanceView
     env: Env = {}
@@ -222,15 +280,30 @@ class InstanceDetail(Struct, frozen=True, kw_only=True):
     climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
     observer: ObserverView | None = None
     details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
+    incidents: Annotated[tuple[Incident, ...], Meta(max_length=INCIDENTS_MAX)] = ()
+    recovery_s: Counter | None = None
+
+
+Cpus = Annotated[int, Meta(ge=1, le=CPUS_MAX)]
+Memory = Annotated[int, Meta(ge=MEMORY_MB_MIN, le=MEMORY_MB_MAX)]
 
 
 class InstanceCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Make an instance. An operator may name the `account`; an owner's is their own."""
+    """Make an instance. An operator may name the `account`; an owner's is their own.
+
+    It keeps the `version` of its agent, without one the version that new instances get. `cloud` and
+    `region` are where it runs, `cpus` and `memory_mb` how large its machine is; left out, they are
+    what new instances get.
+    """
 
     name: Given
     agent: Given = "demo"
+    version: Label = ""
     desired: Literal["running", "stopped"] = "running"
+    cloud: Label = ""
     region: Label = ""
+    cpus: Cpus | None = None
+    memory_mb: Memory | None = None
     account: Label = ""
     env: Env = {}
     secrets: Env = {}
@@ -241,10 +314,13 @@ class InstanceCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class InstancePatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Change variables; they reach the agent with its next start."""
+    """Change variables, the `version` of its agent or its size; they apply with its next start."""
 
     env: EnvPatch = {}
     secrets: EnvPatch = {}
+    version: Label = ""
+    cpus: Cpus | None = None
+    memory_mb: Memory | None = None
 
     def __repr__(self) -> str:
         """Return a form without the values."""
@@ -317,7 +393,8 @@ class LogTail(Struct, frozen=True, kw_only=True):
 class TimelineEntry(Struct, frozen=True, kw_only=True):
     """One thing that happened: an event taken, an action decided, an effect and its outcome.
 
-    `cause` is the id of the entry that led to this one.
+    `cause` is the id of the entry that led to this one. `text` says what happened in a sentence for
+    people; it is empty for a detail of another entry.
     """
 
     id: Label
@@ -331,6 +408,7 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
     reason: Reason = ""
     cause: Label = ""
     details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
+    text: Reason = ""
 
 
 class Timeline(Struct, frozen=True, kw_only=True):
@@ -349,7 +427,10 @@ class ChartSeries(Struct, frozen=True, kw_only=True):
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """One chart: `at_s` are the seconds since the epoch that belong to every series."""
+    """One chart: `at_s` are the seconds since the epoch that belong to every series.
+
+    `limits` are values from which it is worth a look, the last of them from which it is bad.
+    """
 
     name: Label
     title: Label
@@ -357,6 +438,7 @@ class Chart(Struct, frozen=True, kw_only=True):
         tuple[Annotated[int, Meta(ge=0, le=COUNTER_MAX)], ...], Meta(max_length=CHART_POINTS_MAX)
     ]
     series: Annotated[tuple[ChartSeries, ...], Meta(max_length=32)]
+    limits: Annotated[tuple[float, ...], Meta(max_length=2)] = ()
 
 
 class ChartSet(Struct, frozen=True, kw_only=True):
@@ -391,22 +473,28 @@ class Explanation(Struct, frozen=True, kw_only=True):
     waiting_for: Reason = ""
     next_at: Time | None = None
     fix: Reason = ""
+    health: Health = Health()
 
+
+SORTS: Final = ("name", "status", "health", "agent", "created", "restarts", "contact", "load")
+"""Columns by which a list is sorted."""
 
 _ONE: Final = "/api/instances/{id}"
-_WINDOW: Final = Param("window", r"15m|1h|6h|24h|7d", "How far back (default 1h).")
+WINDOW: Final = Param("window", r"15m|1h|6h|24h|7d", "How far back (default 1h).")
 
 INSTANCES: Final = (
     look(
         "instance.list", "/api/instances", InstanceList, "List instances: filter, sort and page.",
         *PAGING, ACCOUNT,
-        Param("status", r"[a-z]{1,32}(,[a-z]{1,32}){0,15}", "Only these statuses."),
+        some_of("status", get_args(Status), "Only these statuses of the machine."),
+        some_of("health", get_args(HealthCode), "Only where the one status is one of these."),
         Param("agent", r"[a-z0-9-]{1,63}", "Only this agent."),
-        Param("attention", r"true|false", "Only those that need a person, or only others."),
+        one_of("attention", ("true", "false"), "Only those that need a person, or only others."),
         Param("text", r"[ -~]{1,64}", "Only where the name or id contains this."),
-        Param(
-            "sort", r"-?(name|status|agent|created|restarts|contact|load)",
-            "Order by this; a hyphen in front turns it round (default name).",
+        one_of(
+            "sort", [sign + name for name in SORTS for sign in ("", "-")],
+            "Order by this, `health` with what hurts first; a hyphen in front turns it round"
+            " (default name).",
         ),
         statuses=(200, 503),
     ),
@@ -425,7 +513,7 @@ INSTANCES: Final = (
     ),
     look(
         "instance.fleet-charts", "/api/charts", ChartSet,
-        "The charts of the whole visible fleet.", _WINDOW, ACCOUNT,
+        "The charts of the whole visible fleet.", WINDOW, ACCOUNT,
     ),
     look("instance.get", _ONE, InstanceDetail, "Show one instance."),
     order(
@@ -440,6 +528,15 @@ INSTANCES: Final = (
     followed(
         "instance.rotate-secrets", f"{_ONE}/rotate-secrets", InstanceRotation, InstanceView,
         "Replace its tokens and its API key; those before stay good for a while.",
+    ),
+    look(
+        "instance.upgrade-preview", f"{_ONE}/upgrade", UpgradePreview,
+        "Show what another version of its agent would change, and what has a way back.",
+        Param("version", VERSION_PATTERN, "Which one (default what new instances get)."),
+    ),
+    followed(
+        "instance.upgrade", f"{_ONE}/upgrade", InstanceUpgrade, InstanceView,
+        "Change the version of its agent, with a way back by itself.",
     ),
     followed(
         "instance.ladder-stop", f"{_ONE}/ladder/stop", InstanceOrder, InstanceView,
@@ -470,7 +567,7 @@ INSTANCES: Final = (
         "What happened, what was decided and what came of it, newest first.",
         LIMIT, AFTER, Param("cause", ID_PATTERN, "Only what this event led to."),
     ),
-    look("instance.charts", f"{_ONE}/charts", ChartSet, "Its charts.", _WINDOW),
+    look("instance.charts", f"{_ONE}/charts", ChartSet, "Its charts.", WINDOW),
     look(
         "instance.explain", f"{_ONE}/explain", Explanation,
         "Why it is not running, or that it is, and what comes next.",

@@ -42,7 +42,10 @@ class OperationStep(Struct, frozen=True, kw_only=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """An order and what became of it; `done` when nothing it caused is still under way."""
+    """An order and what became of it; `done` when nothing it caused is still under way.
+
+    `actor_name` is what people call the instance that it is for, empty where it is not known.
+    """
 
     event: Label
     actor: Label
@@ -56,6 +59,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     done: bool = False
     steps: Annotated[tuple[OperationStep, ...], Meta(max_length=STEPS_MAX)] = ()
     damaged: Reason = ""
+    actor_name: Label = ""
 
 
 class OperationList(Struct, frozen=True, kw_only=True):
@@ -75,10 +79,11 @@ class QuarantinedEvent(Struct, frozen=True, kw_only=True):
     error: Reason
     attempts: Counter = 0
     damaged: Reason = ""
+    actor_name: Label = ""
 
 
 class QuarantineList(Struct, frozen=True, kw_only=True):
-    """Events in quarantine, oldest first."""
+    """Events in quarantine, newest first."""
 
     items: Annotated[tuple[QuarantinedEvent, ...], Meta(max_length=PAGE_ITEMS_MAX)]
     next: Cursor = ""

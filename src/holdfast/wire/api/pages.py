@@ -19,6 +19,8 @@ from holdfast.wire.api.endpoint import (
     Param,
     look,
 )
+from holdfast.wire.api.instances import SORTS, WINDOW
+from holdfast.wire.api.upgrades import VERSION_PATTERN
 from holdfast.wire.limits import (
     NODE_PATH_MAX,
     NODE_SESSION_MAX,
@@ -60,12 +62,13 @@ _FLEET: Final = (
     *PAGING,
     _field("account", NAME_PATTERN, "Only this account's; operators only."),
     _field("status", r"[a-z]{1,32}(,[a-z]{1,32}){0,15}", "Only these statuses."),
+    _field("health", r"[a-z-]{1,32}(,[a-z-]{1,32}){0,31}", "Only where the one status is this."),
     _field("agent", r"[a-z0-9-]{1,63}", "Only this agent."),
     _field("attention", r"true|false", "Only those that need a person, or only others."),
     _field("text", r"[^\x00-\x1f]{1,64}", "Only where the name or id contains this."),
     _field(
         "sort",
-        r"-?(name|status|agent|created|restarts|contact|load)",
+        rf"-?({'|'.join(SORTS)})",
         "Order by this; a hyphen in front turns it round.",
     ),
 )
@@ -108,7 +111,18 @@ _MEMORY: Final = (
     *PAGING,
 )
 
+_TOWN: Final = (
+    _field("tick", r"[1-9][0-9]{0,17}", "As it was after this tick; else, now."),
+    WINDOW,
+)
+_BEAD: Final = Param("bead", ID_PATTERN, "The bead of the town.", required=True)
+
 _OPERATIONS: Final = (*PAGING, _field("instance", ID_PATTERN, "Only this instance's."))
+
+_AUDIT: Final = (
+    _field("who", r"[ -~]{1,128}", "Only what this person or token did."),
+    _field("instance", ID_PATTERN, "Only what was about this instance, by id or name."),
+)
 
 _LIVE: Final = tuple(
     {
@@ -122,6 +136,7 @@ _LIVE: Final = tuple(
             _MEMORY,
             _LOGS,
             _OPERATIONS,
+            _TOWN,
         )
         for param in of_page
     }.values()
@@ -152,6 +167,11 @@ PAGES: Final = (
         "Its configurations with their verdicts, and its doctor, as a part of its page.",
     ),
     _page(
+        "instance-upgrade", "/instances/{id}/change-version",
+        "What another version of its agent would change, as a part of its page.",
+        _field("version", VERSION_PATTERN, "Which one (default the newest other one)."),
+    ),
+    _page(
         "observability", "/instances/{id}/observability",
         "Leads to an instance's node, or says what is being waited for.",
     ),
@@ -178,12 +198,32 @@ PAGES: Final = (
         *_MEMORY,
     ),
     _page("node-cron", "/nodes/{id}/cron", "A node's cron jobs, and how they ended.", *PAGING),
+    _page("towns", "/towns", "Towns: what each does, and what hurts.", *PAGING),
+    _page("town", "/towns/{id}", "One town, now or as it was.", *_TOWN),
+    _page("town-bead", "/towns/{id}/beads/{bead}", "One bead, and why it waits.", _BEAD),
+    _page(
+        "town-timeline", "/towns/{id}/timeline",
+        "More of what happened in a town, as a part of its page.", AFTER,
+    ),
+    _page(
+        "town-next", "/towns/{id}/next",
+        "What the next tick would do, as a part of the town's page.",
+        scope="operator", audited=True,
+    ),
+    _page(
+        "town-what-if", "/towns/{id}/what-if",
+        "What would be decided under another policy, as a part of the town's page.",
+        _field("field", r"[a-z_]{1,64}", "The figure of the policy to change."),
+        _field("value", r"[0-9]{1,9}", "Its value, in the unit that the page says."),
+        _field("span", r"next|past", "The next tick, or all that the log still has."),
+        scope="operator", audited=True,
+    ),
     _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
     _page("operations", "/operations", "Orders and what became of them.", *_OPERATIONS),
     _page("operation", "/operations/{event}", "One order."),
     _page("quarantine", "/quarantine", "Events in quarantine.", *PAGING, scope="operator"),
     _page("tokens", "/tokens", "API tokens."),
-    _page("audit", "/audit", "Who did what.", *PAGING),
+    _page("audit", "/audit", "Who did what.", *PAGING, *_AUDIT),
     _page("profile", "/profile", "Who is signed in, and their password."),
     _page(
         "sign-in", "/sign-in",
@@ -202,10 +242,12 @@ PAGES: Final = (
         Param(
             "page",
             r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
-            r"|lessons|nodes|node|observability|costs|node-sessions|node-logs|node-memory|node-cron",
+            r"|lessons|nodes|node|observability|costs|node-sessions|node-logs|node-memory|node-cron"
+            r"|towns|town|town-bead",
             "Which page is looking.", required=True,
         ),
-        Param("id", ID_PATTERN, "The instance, operation, brain or node it looks at."),
+        Param("id", ID_PATTERN, "The instance, operation, brain, node or town it looks at."),
+        _field("bead", ID_PATTERN, "The bead of the town it looks at."),
         *_LIVE, kind="stream",
     ),
 )  # fmt: skip

@@ -74,14 +74,27 @@ class KeysRotated(Struct, frozen=True, kw_only=True):
     next: Cursor = ""
 
 
+class AgentVersion(Struct, frozen=True, kw_only=True):
+    """One version of an agent: whether it is here, who uses it; `default`: new instances get it."""
+
+    version: Label
+    installed: bool
+    default: bool
+    instances: Counter
+
+
 class AgentView(Struct, frozen=True, kw_only=True):
-    """One agent that can be run: bundled ones always, others once installed."""
+    """One agent that can be run: bundled ones always, others once installed.
+
+    `version` is the one that new instances get; each instance keeps the version it was given.
+    """
 
     name: Label
     summary: Reason
     bundled: bool
     installed: bool
     version: Label = ""
+    versions: Annotated[tuple[AgentVersion, ...], Meta(max_length=PAGE_ITEMS_MAX)] = ()
     fix: Reason = ""
 
 
@@ -110,6 +123,7 @@ class DoctorReport(Struct, frozen=True, kw_only=True):
 NONCE_PATTERN: Final = r"[0-9a-f]{32,64}"
 """A challenge: 128 bits or more, as hexadecimal digits."""
 
+_ACTOR: Final = Param("actor", rf"[a-z][a-z0-9-]{{0,31}}/{ID_PATTERN}", "Only this actor's.")
 _REHEARSE: Final = "/api/rehearse/{kind}/{id}"
 _rehearse: Final = partial(
     order, scope="operator", statuses=(200, 409, 503), mutates=False, audited=True
@@ -148,7 +162,7 @@ PLANE: Final = (
     look(
         "operation.list", "/api/operations", OperationList,
         "Orders and what became of them, newest first.",
-        *PAGING, Param("instance", ID_PATTERN, "Only this instance's."),
+        *PAGING, Param("instance", ID_PATTERN, "Only this instance's, by id or name."),
     ),
     look(
         "operation.get", "/api/operations/{event}", Operation,
@@ -156,7 +170,7 @@ PLANE: Final = (
     ),
     look(
         "quarantine.list", "/api/quarantine", QuarantineList,
-        "Events whose fold raised.", *PAGING, scope="operator",
+        "Events whose fold raised.", *PAGING, _ACTOR, scope="operator",
     ),
     order(
         "quarantine.retry", "/api/quarantine/{event}/retry", QuarantineOrder, QuarantineAnswer,

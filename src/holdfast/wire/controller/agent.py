@@ -45,7 +45,8 @@ class LastEnd(Struct, frozen=True, kw_only=True, rename="camel"):
 class ConfigState(Struct, frozen=True, kw_only=True):
     """What is known of the configuration that was changed last.
 
-    `state` is trial, healthy or rolled_back, empty before the first change.
+    `state` is trial, healthy, rolled_back or failed (and not rolled back), empty before the first
+    change.
     """
 
     state: str = ""
@@ -127,15 +128,16 @@ GATEWAY_STATUS: Final = look(
     "gateway/status", GatewayStatus, "How the agent's process does.", capability=_LIFE
 )
 GATEWAY_START: Final = act(
-    "gateway/start", OrderedAnswer, "Start the agent.", capability=_LIFE, codes=("gateway_busy",)
-)
+    "gateway/start", OrderedAnswer, "Start the agent.",
+    capability=_LIFE, codes=("gateway_busy", "version_changing"),
+)  # fmt: skip
 GATEWAY_STOP: Final = act(
     "gateway/stop", OrderedAnswer, "Stop the agent once its work is done.", DRAIN_MS,
     capability=_LIFE, statuses=(200,),
 )  # fmt: skip
 GATEWAY_RESTART: Final = act(
     "gateway/restart", OrderedAnswer, "Restart the agent once its work is done.", DRAIN_MS,
-    capability=_LIFE, codes=("shutting_down",),
+    capability=_LIFE, codes=("shutting_down", "version_changing"),
 )  # fmt: skip
 GATEWAY_READY: Final = look(
     "gateway/ready", dict[str, Any], "The agent's own readiness, and the machine's load average.",

@@ -65,8 +65,8 @@ class Recovery(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit
     `rung` is the last action after failures, from `restart` to `parked`, and `reason` why; `held`
     is true if the recovery was stopped by request. `blocked` names what holds the agent's port.
     `work_cuts` counts, since the controller's boot, the ends that cut running work.
-    `config` is what is known of the last change of its configuration: `trial`, `healthy` or
-    `rolled_back`, the last one because of `config_reason`.
+    `config` is what is known of the last change of its configuration: `trial`, `healthy`, or,
+    because of `config_reason`, `rolled_back` or `failed` (nothing could be put in its place).
     """
 
     rung: Label = "restart"
@@ -143,6 +143,25 @@ class ObserverWork(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
     unread: Annotated[tuple[UnreadSources, ...], Meta(max_length=UNREAD_MAX)] = ()
 
 
+class VersionChange(
+    Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True
+):
+    """The last change of the agent's version in this machine, from `before` to `after`.
+
+    `step` is `copy` (of its state), `doctor` (of the new version, on the copy), `start` (until it
+    is ready and proven) or `back` while it is under way. Then it is `done`; `rolled_back`, and the
+    version and state of before are used again; `refused`, and nothing was changed; or `failed`: it
+    does not work and the version before is not installed any more. `reason` says why. `turn` is the
+    number of the order that asked for it.
+    """
+
+    before: Label
+    after: Label
+    step: Label
+    reason: Reason = ""
+    turn: Counter = 0
+
+
 class MachineStatus(
     Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True
 ):
@@ -174,7 +193,14 @@ class MachineStatus(
 
 
 class CheckIn(MachineStatus, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
-    """One report of a machine; unknown keys are dropped (compat/check-in.md)."""
+    """One report of a machine; unknown keys are dropped (compat/check-in.md).
+
+    `agent_state` is how its agent stands: `starting` (and not ready yet), `ready`, `unready` (it
+    was ready and does not answer), `waiting` for its next start at `next_try_at_ms`, `repairing`
+    (by `repair`), `parked`, `blocked`, `stopping` or `stopped`. `failures` counts its ends in a row
+    that nobody asked for, and `failure` says how the last one came. `channel_trouble` says which of
+    the channels of an agent that is ready do not run, and why. Times are ms since the epoch.
+    """
 
     sandbox_id: Name
     controller_version: Name
@@ -208,3 +234,10 @@ class CheckIn(MachineStatus, frozen=True, kw_only=True, rename="camel", omit_def
     interval_ms: Counter = 0
     earlier_boots: Annotated[tuple[BootCounters, ...], Meta(max_length=BOOTS_MAX)] = ()
     outcomes: Annotated[tuple[CommandOutcome, ...], Meta(max_length=OUTCOMES_MAX)] = ()
+    agent_state: Label = ""
+    failures: Counter = 0
+    failure: Reason = ""
+    repair: Label = ""
+    next_try_at_ms: Counter = 0
+    version_change: VersionChange | None = None
+    channel_trouble: Reason = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from holdfast.wire.api.table import check
+from holdfast.wire.api.rows import check
 from holdfast.wire.controller.agent import GATEWAY
 from holdfast.wire.controller.config import CONFIG
 from holdfast.wire.controller.doctor import DOCTOR
@@ -13,9 +13,10 @@ from holdfast.wire.controller.files import FILE_CAPABILITIES, FILES
 from holdfast.wire.controller.machine import MACHINE, PROXY
 from holdfast.wire.controller.observing import OBSERVING
 from holdfast.wire.controller.pairing import PAIRING
+from holdfast.wire.controller.work import WORK
 
 ROUTES: Final[tuple[ControllerEndpoint[Any, Any], ...]] = (
-    *MACHINE, *GATEWAY, *CONFIG, *PAIRING, *PROXY, *DOCTOR, *FILES, *OBSERVING,
+    *MACHINE, *GATEWAY, *CONFIG, *PAIRING, *PROXY, *DOCTOR, *FILES, *OBSERVING, *WORK,
 )  # fmt: skip
 """Every route, below either prefix."""
 

@@ -64,6 +64,7 @@ VolumeState: TypeAlias = Literal[
     "created", "attached", "detached", "pending_destroy", "destroying", "destroyed"
 ]
 CpuKind: TypeAlias = Literal["shared", "performance"]
+SnapshotKind: TypeAlias = Literal["none", "copy", "provider"]
 Verdict: TypeAlias = Literal["here", "gone", "unknown"]
 
 WAIT_MS_MAX: Final = 60_000
@@ -120,7 +121,8 @@ class Usage(Struct, frozen=True, kw_only=True, gc=False):
 class Machine(Struct, frozen=True, kw_only=True):
     """A machine as reported by the cloud.
 
-    `address` is `host:port` of its controller, or empty if the cloud routes by id. `exit_code` is
+    `address` is `host:port` of its controller, empty if there is none; with `tls` it is spoken to
+    by TLS only. `headers` are needed in requests to it where a cloud routes by id. `exit_code` is
     that of the last incarnation if known; killed by signal n is -n.
     """
 
@@ -134,6 +136,8 @@ class Machine(Struct, frozen=True, kw_only=True):
     created_at_ms: int = 0
     updated_at_ms: int = 0
     address: str = ""
+    tls: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
     exit_code: int | None = None
     usage: Usage | None = None
 
@@ -141,7 +145,9 @@ class Machine(Struct, frozen=True, kw_only=True):
 class VolumeSpec(Struct, frozen=True, kw_only=True, gc=False):
     """The specification of a volume.
 
-    With `source_volume_id` it starts as a copy of that one (a fork).
+    `name` is `volume_name` of the sandbox: a cloud may keep a sandbox's volumes and machine apart
+    from all others, and then attaches a volume to no other machine. With `source_volume_id` it
+    starts as a copy of that one (a fork), within the same sandbox.
 
     `size_hint` is the machine it will be attached to, so that a cloud can place it where there is
     room for both. A fork keeps the size of its source and ignores `size_gb`.
@@ -179,7 +185,10 @@ class Capabilities(Struct, frozen=True, kw_only=True, gc=False):
     """Features of a cloud, so that no caller depends on which cloud it is.
 
     `isolation` is a sentence for people. `call_per_s` and `call_burst` are its rate for one action
-    on one machine, `read_per_s` and `read_burst` for reads; 0 means no limit.
+    on one machine, `read_per_s` and `read_burst` for reads; 0 means no limit. `sizes` is whether a
+    machine gets the size of its specification, and no more. `regions` are tried where none is asked
+    for; with `more_regions` there are others. `snapshots` says who keeps earlier
+    contents of a volume: nobody, who copies it while its machine is stopped, or the provider.
     """
 
     kind: str
@@ -187,8 +196,11 @@ class Capabilities(Struct, frozen=True, kw_only=True, gc=False):
     volumes: bool = True
     forks: bool = False
     regions: tuple[str, ...] = ()
+    more_regions: bool = False
     survives_plane: bool = True
     routes_by_id: bool = False
+    sizes: bool = True
+    snapshots: SnapshotKind = "none"
     call_per_s: float = 0.0
     call_burst: int = 0
     read_per_s: float = 0.0

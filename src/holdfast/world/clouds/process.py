@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.outcome import Ok, Outcome, Retryable
-from holdfast.kernel.secret import Secret
 from holdfast.world.clouds.port import (
     LOG_LINES_MAX,
     TRANSIENT,
@@ -37,15 +36,14 @@ from holdfast.world.clouds.port import (
     WaitableState,
     judge_wait,
 )
-from holdfast.world.clouds.process_confine import Confine
 from holdfast.world.clouds.process_exec import run
 from holdfast.world.clouds.process_host import PROGRAM, Adoption, Host
-from holdfast.world.clouds.process_log import LOG_BYTES_MAX
 from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT
 from holdfast.world.clouds.process_record import Record
-from holdfast.world.clouds.process_refusal import DeclinedError
-from holdfast.world.clouds.process_spawn import EnvKeys
-from holdfast.world.clouds.process_table import Identity, open_process, send
+from holdfast.world.clouds.spec import DeclinedError, EnvKeys, no_keys
+from holdfast.world.processes.confine import Confine
+from holdfast.world.processes.log import LOG_BYTES_MAX
+from holdfast.world.processes.table import Identity, open_process, send
 
 T = TypeVar("T")
 
@@ -66,6 +64,7 @@ CAPABILITIES: Final = Capabilities(
     ),
     forks=True,
     regions=("local",),
+    sizes=False,
 )
 _log: Final = logging.getLogger("holdfast.clouds.process")
 
@@ -75,12 +74,6 @@ class _Watch(Struct, frozen=True, gc=False):
 
     leader: Identity
     handle: int
-
-
-def no_keys(spec: MachineSpec) -> Secret | None:
-    """Return no key: for machines without sealed values."""
-    del spec
-    return None
 
 
 class ProcessCloud:

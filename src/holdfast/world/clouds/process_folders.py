@@ -17,7 +17,7 @@ from holdfast.kernel.failure import brief
 from holdfast.kernel.outcome import Permanent, Retryable
 from holdfast.world.clouds.port import NOT_FOUND, TRANSIENT
 from holdfast.world.clouds.process_record import Folder, Record, load, locked, save
-from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.clouds.spec import DeclinedError
 
 _Signature: TypeAlias = tuple[int, int, int]
 _LOCK: Final = ".lock"

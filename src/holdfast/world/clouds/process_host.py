@@ -8,7 +8,6 @@ it waits for disks and processes.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -36,30 +35,23 @@ from holdfast.world.clouds.port import (
     Usage,
     labels_of,
 )
-from holdfast.world.clouds.process_confine import VARIABLE, WRAPPER, Confine, order
 from holdfast.world.clouds.process_disk import DiskMeter
 from holdfast.world.clouds.process_folders import MachineFolders
-from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
 from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT, LOOPBACK, Ports, is_free
 from holdfast.world.clouds.process_record import Phase, Record
-from holdfast.world.clouds.process_refusal import DeclinedError
-from holdfast.world.clouds.process_spawn import (
-    EnvKeys,
-    HeldProcess,
-    check_spec,
-    environment,
-    inherited_from,
-)
-from holdfast.world.clouds.process_table import (
-    Identity,
+from holdfast.world.clouds.process_spawn import environment
+from holdfast.world.clouds.process_volumes import Volumes
+from holdfast.world.clouds.spec import DeclinedError, EnvKeys, check_spec
+from holdfast.world.processes.barrier import HeldProcess, inherited_from, reap
+from holdfast.world.processes.confine import VARIABLE, WRAPPER, Confine, order
+from holdfast.world.processes.log import LOG_BYTES_MAX, rotate, tail
+from holdfast.world.processes.table import (
     identify,
     is_alive,
     kill_members,
-    read_stat,
     send,
     usage_of,
 )
-from holdfast.world.clouds.process_volumes import Volumes
 
 PROGRAM: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller")
 """Isolated: it must not load code or variables of the agent or owner.
@@ -464,18 +456,6 @@ class Host:
             return self.folders.find(machine_id).spec.volume_id == volume_id
         except DeclinedError as declined:
             return isinstance(declined.failure, Retryable)  # unknown: treated as held
-
-
-def reap(leader: Identity) -> int | None:
-    """Reap a dead child and return its exit code; None if it is not our child."""
-    stat = read_stat(leader.pid)
-    if stat is None or stat.start_ticks != leader.start_ticks:
-        return None
-    try:
-        pid, status = os.waitpid(leader.pid, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return os.waitstatus_to_exitcode(status) if pid else None
 
 
 def _ignore(record: Record) -> None:

@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from holdfast.disk.durable_file import write_file
 from holdfast.kernel.failure import brief
+from holdfast.wire.parsers import json_as
 from holdfast.world.clouds.port import MachineSpec
-from holdfast.world.clouds.process_table import Identity
+from holdfast.world.processes.table import Identity
 
 RECORD_FILE: Final = "machine.json"
 LOCK_FILE: Final = "lock"
@@ -72,7 +73,7 @@ class Folder:
 def load(path: Path) -> Record:
     """Return the record; raise FileNotFoundError, or ValueError if it cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
+        return json_as(Record, path.read_bytes())
     except (msgspec.DecodeError, RecursionError) as error:
         message = f"{path}: not a readable record ({brief(error)}); repair or remove it by hand"
         raise ValueError(message) from error

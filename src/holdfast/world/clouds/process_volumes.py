@@ -27,7 +27,7 @@ from holdfast.world.clouds.port import (
     VolumeState,
 )
 from holdfast.world.clouds.process_record import save
-from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.clouds.spec import DeclinedError
 
 _ID_CHARS: Final = 20
 _RECORD: Final = "volume.json"

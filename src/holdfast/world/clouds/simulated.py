@@ -53,6 +53,7 @@ CAPABILITIES: Final = Capabilities(
     isolation="none: nothing runs",
     forks=True,
     regions=("ams", "fra", "iad"),
+    more_regions=True,
     routes_by_id=True,
     call_per_s=1.0,
     call_burst=3,

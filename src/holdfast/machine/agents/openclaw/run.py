@@ -14,12 +14,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.machine.agents.pairing import Env, Pairing, Place, Plan
+from holdfast.machine.agents.work import WorkFiles
+from holdfast.wire.agents import version_order
 
 VERSION: Final = "2026.9.6"
 """The release that is installed; newer ones are adopted after a review, not automatically."""
 
 NODE_VERSION: Final = "24.21.0"
 """The Node version; 2026.9.6 requires >=24.16 <25 or >=26.1."""
+
+
+WORK_AGENT: Final = "main"
+"""The agent of a gateway that has configured no others."""
+WORK_TIMEOUT_S: Final = 86_400
+"""A turn of a town's work: the town gives it up long before; OpenClaw's own default is 600."""
 
 
 def node_path(install: str) -> str:
@@ -64,6 +72,12 @@ def doctor_argv(place: Place, fix: bool) -> tuple[str, ...]:  # noqa: FBT001  a 
     """Return the non-interactive doctor command; with `fix` it repairs."""
     mode = ("--fix", "--yes") if fix else ()
     return (*program(place), "doctor", *mode, "--non-interactive")
+
+
+def work_argv(place: Place, files: WorkFiles) -> tuple[str, ...]:
+    """Return the command that hands a turn to the gateway and waits for its end."""
+    turn = ("--agent", WORK_AGENT, "--session-id", files.session, "--message-file", files.prompt)
+    return (*program(place), "agent", *turn, "--timeout", str(WORK_TIMEOUT_S))
 
 
 def state_folder(place: Place) -> str:
@@ -177,10 +191,22 @@ _UNKNOWN: Final = Plan(
 
 def plan(version: str | None) -> Plan:
     """Return where this release keeps pairing requests and how they are decided."""
-    numbers = [] if version is None else version.split(".")
-    if not numbers or not all(number.isdigit() for number in numbers):
+    if version is None or not all(number.isdigit() for number in version.split(".")):
         return _UNKNOWN
-    return _DATABASE if tuple(map(int, numbers)) >= _DATABASE_SINCE else _FILES
+    return _DATABASE if _has_database(version) else _FILES
+
+
+def _has_database(version: str) -> bool:
+    return tuple(version_order(version)) >= _DATABASE_SINCE
+
+
+def reads_state_of(release: str, other: str) -> bool:
+    """Return whether a release reads all that another one wrote.
+
+    One of before the database starts on a state with it (2026.3.13 after 2026.9.6: ready, and
+    exit code 0 of its doctor), without the conversations and pairings in that.
+    """
+    return _has_database(release) or not _has_database(other)
 
 
 def _state(env: Env) -> str:

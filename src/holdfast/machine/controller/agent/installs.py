@@ -23,6 +23,7 @@ from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.supervise.ports import Done
+from holdfast.wire.parsers import json_as
 
 RECORD_FILE: Final = "installs.json"
 _RECORD_BYTES_MAX: Final = 65_536
@@ -35,20 +36,37 @@ FOLDERS: Final = ("a", "b")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The stored record: the `given` installation, the one used instead, the healthy ones."""
+    """The stored record: the `given` installation, the one used instead, the healthy ones.
+
+    `turn` is the number of the order that gave it. `ran` is the one, of `ran_version`, that has
+    written the agent's state last.
+    """
 
     given: str = ""
     current: str = ""
     healthy: tuple[str, ...] = ()
+    turn: int = 0
+    ran: str = ""
+    ran_version: str = ""
 
 
 class Installs:
     """Chooses the installation the agent is started from."""
 
     def __init__(
-        self, agent: AgentProcesses, home: Path, *, on_change: Callable[[], None], log: Log
+        self,
+        agent: AgentProcesses,
+        home: Path,
+        *,
+        turn: int = 0,
+        on_change: Callable[[], None],
+        log: Log,
     ) -> None:
-        """Install below `home`; `on_change` is called when the installation changes."""
+        """Install below `home`; `on_change` is called when the installation changes.
+
+        The same installation is given anew if the number of its order, `turn`, is another.
+        """
+        self.turn = turn
         self._agent = agent
         self._folder = home / "installs"
         self._file = home / "run" / RECORD_FILE
@@ -56,24 +74,40 @@ class Installs:
         self._log = log
         self._record = Record()
 
+    @property
+    def ran(self) -> tuple[str, str]:
+        """Return the installation that wrote the state last, and its version; empty for none."""
+        return self._record.ran, self._record.ran_version
+
     def resume(self) -> None:
         """Continue with the choice of an earlier boot, unless another installation is given now."""
         given = self._agent.place.install
         if not given:
             return
         try:
-            kept = msgspec.json.decode(
-                atomic_file.read_file(self._file, _RECORD_BYTES_MAX), type=Record
-            )
+            kept = json_as(Record, atomic_file.read_file(self._file, _RECORD_BYTES_MAX))
         except FileNotFoundError:
             kept = Record()
         except (OSError, msgspec.DecodeError, RecursionError) as error:
             self._log.emit("installs.unreadable", error=type(error).__name__)
             kept = Record()
-        self._record = Record(given=given, healthy=kept.healthy)
-        if kept.given == given and kept.current and Path(kept.current).is_dir():
+        ran = kept.ran or kept.current or kept.given
+        version = kept.ran_version or version_at(ran)
+        kept = msgspec.structs.replace(kept, ran=ran, ran_version=version)
+        self._record = Record(
+            given=given, healthy=kept.healthy, turn=self.turn, ran=ran, ran_version=version
+        )
+        is_same = (kept.given, kept.turn) == (given, self.turn)
+        if is_same and kept.current and Path(kept.current).is_dir():
             self._record = kept
             self._agent.use(kept.current)
+
+    async def note(self, install: str) -> None:
+        """Record that it is this installation that the state is of; raise OSError."""
+        version = await asyncio.to_thread(version_at, install)
+        if version and (install, version) != self.ran:
+            ran = msgspec.structs.replace(self._record, ran=install, ran_version=version)
+            await self._keep(ran)
 
     async def proved(self) -> None:
         """Record the present installation as healthy; raise OSError."""
@@ -104,24 +138,33 @@ class Installs:
         installed = ran.lines[-1] if ran.lines else ""
         if ran.code != 0 or not await asyncio.to_thread(os.path.isdir, installed):
             return Done(done=False, detail=f"the installation ended with {ran.code}: {installed}")
-        await self._use(installed)
+        await self.stay(installed)
         await asyncio.to_thread(_clear, self._folder, keep=(*self._record.healthy, installed))
         return Done(done=True, detail=f"{version} anew")
 
     async def go_back(self) -> Done:
-        """Use the version that was healthy before the present one."""
+        """Use the version that was healthy before the present one, if it reads the state."""
         install = self._agent.place.install
         version = await asyncio.to_thread(version_at, install)
+        why = "no other version has been healthy in this machine"
         for known in reversed(self._record.healthy):
             other = await asyncio.to_thread(version_at, known)
-            if other and other != version:
-                await self._use(known)
-                return Done(done=True, detail=f"from {version} to {other}")
-        return Done(done=False, detail="no other version has been healthy in this machine")
+            if not other or other == version:
+                continue
+            if not self._agent.profile.reads_state_of(other, version):
+                why = f"{other} does not read what {version} wrote"
+                continue
+            await self.stay(known)
+            return Done(done=True, detail=f"from {version} to {other}")
+        return Done(done=False, detail=why)
 
-    async def _use(self, install: str) -> None:
+    async def stay(self, install: str) -> None:
+        """Use this installation instead of the given one from now on; raise OSError."""
         self._agent.use(install)
-        await self._keep(msgspec.structs.replace(self._record, current=install))
+        version = await asyncio.to_thread(version_at, install)
+        await self._keep(
+            msgspec.structs.replace(self._record, current=install, ran=install, ran_version=version)
+        )
         self._on_change()
 
     async def _keep(self, record: Record) -> None:

@@ -29,13 +29,13 @@ from holdfast.machine.controller.process.children import (
     ChildProcesses,
     OnLine,
     Stream,
-    signal_name,
 )
 from holdfast.machine.controller.process.commands import Bounds, Commands
 from holdfast.machine.controller.process.port_owner import find_owner
 from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
 from holdfast.machine.controller.settings import Running
 from holdfast.machine.controller.supervise.ports import PortTakenError, Process
+from holdfast.machine.signals import signal_name
 from holdfast.relay.urls import http_url
 from holdfast.wire.address import LOOPBACK, Address
 
@@ -74,6 +74,8 @@ class AgentProcesses:
         self._session_id = 0
         self._way: DrainWay | None = None
         self._on_work_ended: Callable[[bool | None], None] = lambda _cut: None
+        self.is_changing = False
+        """Another version may be being given to it: nothing may run on its state meanwhile."""
         self.version: str | None = None
         self.watch_ms = limits.READY_WATCH_MS
         self.hooks: list[LineHook] = []
@@ -123,6 +125,8 @@ class AgentProcesses:
 
     def call_doctor(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Child:
         """Start the agent's doctor; raise OSError."""
+        if self.is_changing:
+            raise OperationError("another version is being given to the agent")
         argv = self.profile.doctor_argv(self.place, fix)
         return self.launch(argv, on_line, on_exit, on_rest=on_line)
 

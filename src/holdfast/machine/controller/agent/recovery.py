@@ -10,6 +10,7 @@ from holdfast.kernel.failure import brief
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent.installs import Installs
 from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.agent.upgrade import Upgrades
 from holdfast.machine.controller.config.history import BY_PEOPLE
 from holdfast.machine.controller.config.store import ConfigStore
 from holdfast.machine.controller.errors import RefusedError
@@ -20,14 +21,24 @@ from holdfast.machine.controller.supervise.ports import Done
 class AgentRepairs:
     """Repairs one agent."""
 
-    def __init__(self, agent: AgentProcesses, config: ConfigStore, installs: Installs) -> None:
+    def __init__(
+        self,
+        agent: AgentProcesses,
+        config: ConfigStore,
+        installs: Installs,
+        upgrades: Upgrades,
+    ) -> None:
         self._agent = agent
         self._config = config
         self._installs = installs
+        self._upgrades = upgrades
         self._etag = ""
 
     async def repair(self, kind: Repair, reason: str, *, trial: str) -> Done:
         """Run this repair within its time limit."""
+        on_trial = self._upgrades.trial
+        if on_trial and (trial == on_trial or kind == "previous_version"):
+            return await self._upgrades.go_back(reason)
         match kind:
             case "mend":
                 return await self._repair_itself()
@@ -44,13 +55,17 @@ class AgentRepairs:
 
     async def condemn(self, etag: str, reason: str) -> None:
         """Record that the trial of a configuration failed, whatever replaces it."""
-        await self._config.mark_bad(etag, reason)
+        if etag != self._upgrades.trial:  # that one stays on trial, also by its record
+            await self._config.mark_bad(etag, reason)
 
     async def proved(self) -> None:
         """Record those as healthy."""
-        if self._etag:
-            await self._config.mark_healthy(self._etag)
-        await self._installs.proved()
+        try:
+            if self._etag:
+                await self._config.mark_healthy(self._etag)
+            await self._installs.proved()
+        finally:
+            await self._upgrades.proved()
 
     async def unproven(self) -> str:
         """Return the etag of a change that is still on trial, or an empty string.

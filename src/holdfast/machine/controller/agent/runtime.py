@@ -15,6 +15,7 @@ from holdfast.machine.controller.agent.installs import Installs
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.recovery import AgentRepairs
 from holdfast.machine.controller.agent.supervisor import Supervisor
+from holdfast.machine.controller.agent.upgrade import Upgrades
 from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.config.history import BY_PEOPLE
 from holdfast.machine.controller.config.store import Change, ConfigStore
@@ -47,8 +48,11 @@ class AgentRuntime:
         self._log = log
         self._on_version = on_version
         self._learning: set[asyncio.Task[None]] = set()
-        self._installs = Installs(agent, home, on_change=self._moved, log=log)
-        self._repairs = AgentRepairs(agent, config, self._installs)
+        self._installs = Installs(
+            agent, home, turn=running.version_turn, on_change=self._moved, log=log
+        )
+        self.upgrades = Upgrades(agent, self._installs, home, on_change=on_version, log=log)
+        self._repairs = AgentRepairs(agent, config, self._installs, self.upgrades)
         self.supervisor = Supervisor(self._policy(), agent, self._repairs, clock=clock, log=log)
         self.version = VersionProbe(agent.profile.binary(agent.place), agent.query_version, clock)
         self.version.listen(self._changed_version)
@@ -64,6 +68,8 @@ class AgentRuntime:
         if ended:
             self._log.emit("agent.leftovers_killed", count=ended)
         self._installs.resume()
+        self.upgrades.resume()
+        self._agent.is_changing = bool(self._agent.place.install)
         self.version.follow(self._agent.profile.binary(self._agent.place))
         try:
             unproven = await self._repairs.unproven()
@@ -75,8 +81,17 @@ class AgentRuntime:
             self.supervisor.feed(supervise.ConfigChanged(unproven, restart=False))
         self._config.listen(self._changed)
 
+    async def change_version(self) -> bool:
+        """Change the version if another one was given; return whether one was. Raise OSError."""
+        before = self.upgrades.told
+        await self.upgrades.run()
+        self.version.follow(self._agent.profile.binary(self._agent.place))
+        return self.upgrades.told is not before
+
     async def start(self, *, wanted: Callable[[], bool]) -> None:
         """Start the agent if it is `wanted`."""
+        if self.upgrades.trial:
+            self.supervisor.feed(supervise.ConfigChanged(self.upgrades.trial, restart=False))
         if wanted():
             self.supervisor.start()
         self._moved()

@@ -27,11 +27,15 @@ from holdfast.machine.controller.supervise.ports import (
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Figures of the supervisor: the policy's state, process id and uptime in seconds."""
+    """Figures of the supervisor: the policy's state, process id and uptime in seconds.
+
+    `next_try_at_ms` is the time of day of the scheduled start, in ms since the epoch, 0 for none.
+    """
 
     state: State
     pid: int | None
     uptime_s: int
+    next_try_at_ms: int = 0
 
 
 class Supervisor:
@@ -46,6 +50,7 @@ class Supervisor:
         self._clock = clock
         self._log = log
         self._state = State()
+        self._next_try_at_ms = 0
         self._process: Process | None = None
         self._repairing: asyncio.Task[Done] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -63,15 +68,21 @@ class Supervisor:
         """Return the current figures."""
         spawned = self._state.spawned_ms
         uptime_s = 0 if spawned is None else (self._now() - spawned) // 1_000
-        return Stats(self._state, None if self._process is None else self._process.pid, uptime_s)
+        pid = None if self._process is None else self._process.pid
+        return Stats(self._state, pid, uptime_s, self._next_try_at_ms)
 
     def listen(self, listener: Callable[[State, State], None]) -> None:
         """Call `listener` with the state before and after each change."""
         self._listeners.append(listener)
 
+    @property
+    def is_changing(self) -> bool:
+        """Return whether nothing starts the agent, because another version is being given to it."""
+        return self._agent.is_changing
+
     def start(self) -> bool:
-        """Start the agent; return False if it runs or is starting already."""
-        if self._state.status not in {"stopped", "crashed"}:
+        """Start the agent; return False if it runs or is starting already, or may not."""
+        if self.is_changing or self._state.status not in {"stopped", "crashed"}:
             return False
         self.feed(supervise.Start())
         return True
@@ -108,7 +119,13 @@ class Supervisor:
             note.cancel()
 
     def feed(self, event: Event) -> None:
-        """Let the policy decide on `event`, and execute its commands."""
+        """Let the policy decide on `event`, and execute its commands.
+
+        While another version is given to the agent nothing starts it: the boot does, afterwards.
+        """
+        if self.is_changing and isinstance(event, supervise.Start | supervise.Restart):
+            self._log.emit("agent.start_waits", order=type(event).__name__)
+            return
         before = self._state
         self._state, commands = supervise.step(self.policy, before, event, self._now())
         for command in commands:
@@ -122,6 +139,10 @@ class Supervisor:
 
     def _report(self, before: State) -> None:
         after = self._state
+        if after.retry_at_ms != before.retry_at_ms:
+            at_ms = after.retry_at_ms
+            left_ms = None if at_ms is None else max(at_ms - self._now(), 0)
+            self._next_try_at_ms = 0 if left_ms is None else self._clock.now_ms() + left_ms
         if before.status != after.status or before.ready != after.ready:
             self._log.emit(
                 "agent.state", status=after.status, ready=after.ready, parked=after.parked,

@@ -40,7 +40,16 @@ async def _status(context: Context, _call: Call[None]) -> GatewayStatus:
     return describe(context.supervisor.stats())
 
 
+def _unless_changing(context: Context) -> None:
+    """Refuse (409) while another version is given to the agent, or when that could not be done."""
+    if context.supervisor.is_changing:
+        text = "Another version is being given to the agent, which is started afterwards"
+        failed = "; if the start failed in phase upgrade: holdfast instance retry"
+        raise RefusedError(409, "version_changing", text + failed)
+
+
 async def _start(context: Context, _call: Call[None]) -> OrderedAnswer:
+    _unless_changing(context)
     if context.supervisor.start():
         return OrderedAnswer(ok=True)
     raise RefusedError(409, "gateway_busy", "Gateway already running or starting")
@@ -53,6 +62,7 @@ async def _stop(context: Context, call: Call[None]) -> OrderedAnswer:
 
 
 async def _restart(context: Context, call: Call[None]) -> OrderedAnswer:
+    _unless_changing(context)
     before = context.supervisor.state.goodbye
     if await context.supervisor.restart(drain_ms=_drain_ms(call)):
         return OrderedAnswer(ok=True, work_cut=_cut(context, before))
@@ -180,7 +190,7 @@ def _config(state: State) -> ConfigState:
         return ConfigState(state="trial", etag=state.trial.etag)
     if state.verdict is None:
         return ConfigState()
-    word = "healthy" if state.verdict.healthy else "rolled_back"
+    word = state.verdict.word
     return ConfigState(state=word, etag=state.verdict.etag, reason=state.verdict.reason)
 
 

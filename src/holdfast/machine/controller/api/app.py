@@ -25,6 +25,7 @@ from holdfast.machine.controller.api.files import FILES
 from holdfast.machine.controller.api.observing import OBSERVING
 from holdfast.machine.controller.api.pairing import PAIRING
 from holdfast.machine.controller.api.proxy import PROXY
+from holdfast.machine.controller.api.work import WORK
 from holdfast.machine.controller.credentials import bearer
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.limits import BODY_BYTES_MAX
@@ -100,6 +101,7 @@ BOUND: Final[tuple[Route, ...]] = (
     *FILES,
     *ENVIRONMENT,
     *OBSERVING,
+    *WORK,
 )
 """Every control route, one for each row of the wire's table."""
 

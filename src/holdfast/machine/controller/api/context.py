@@ -18,6 +18,7 @@ from holdfast.machine.controller.observing.process import ObserverProcess
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.machine.controller.report.facts import Identity
+from holdfast.machine.controller.work.jobs import WorkJobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Context:
     observer: ObserverProcess
     owner_calls: OwnerCalls
     bootstrap: Bootstrap
+    work: WorkJobs
     shared_cpu: bool
     log: Log
     proxy_stats: Callable[[], dict[str, int]] = dict

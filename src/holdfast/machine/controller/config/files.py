@@ -18,6 +18,7 @@ from holdfast.kernel.failure import OperationError
 from holdfast.machine.controller.config.document import CONFIG_BYTES_MAX
 from holdfast.machine.controller.config.history import Ledger
 from holdfast.machine.controller.process import atomic_file
+from holdfast.wire.parsers import json_as
 
 LEDGER_FILE: Final = "ledger.json"
 _LEDGER_BYTES_MAX: Final = 1_048_576
@@ -36,7 +37,7 @@ class VersionFiles:
         atomic_file.make_folder(self._folder)
         path = self._folder / LEDGER_FILE
         try:
-            return msgspec.json.decode(atomic_file.read_file(path, _LEDGER_BYTES_MAX), type=Ledger)
+            return json_as(Ledger, atomic_file.read_file(path, _LEDGER_BYTES_MAX))
         except FileNotFoundError:
             return Ledger()
         except (msgspec.MsgspecError, RecursionError) as error:

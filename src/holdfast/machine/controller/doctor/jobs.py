@@ -24,6 +24,7 @@ from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.process.children import OnLine
+from holdfast.wire.parsers import json_as
 
 Status: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 
@@ -309,9 +310,7 @@ class DoctorJobs:
     def _load(self) -> tuple[Record | None, str]:
         try:
             with atomic_file.open_folder(self._folder) as folder:
-                record = msgspec.json.decode(
-                    atomic_file.read(folder, _RECORD_FILE, _RECORD_BYTES_MAX), type=Record
-                )
+                record = json_as(Record, atomic_file.read(folder, _RECORD_FILE, _RECORD_BYTES_MAX))
                 output = atomic_file.read(folder, _OUTPUT_FILE, 2 * OUTPUT_BYTES_MAX)
         except (OSError, msgspec.MsgspecError, RecursionError):
             return None, ""

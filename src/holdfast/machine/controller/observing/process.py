@@ -24,8 +24,9 @@ from holdfast.machine.controller.credentials import Pair
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
-from holdfast.machine.controller.process.children import Child, OnExit, OnLine, signal_name
+from holdfast.machine.controller.process.children import Child, OnExit, OnLine
 from holdfast.machine.controller.settings import Observing
+from holdfast.machine.signals import signal_name
 from holdfast.wire.controller.checkin import ObserverWork
 
 MODULE: Final = "holdfast.machine.observer"

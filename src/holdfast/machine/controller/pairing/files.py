@@ -19,6 +19,7 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.limits import FILE_BYTES_MAX
 from holdfast.machine.controller.pairing.state import Verdict, Verdicts
 from holdfast.machine.controller.process import atomic_file
+from holdfast.wire.parsers import json_as
 
 
 def read_plain(path: str, *, below: str = "") -> bytes:
@@ -53,7 +54,7 @@ class VerdictsFile:
         """Return the stored verdicts; an unreadable file is logged and counts as empty."""
         try:
             content = atomic_file.read_file(self._path, limits.FILE_BYTES_MAX)
-            found = msgspec.json.decode(content, type=tuple[Verdict, ...])
+            found = json_as(tuple[Verdict, ...], content)
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError, RecursionError) as error:

@@ -38,6 +38,7 @@ from holdfast.machine.controller.pairing.openclaw.by_command import (
     is_hint,
 )
 from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketSource, WebSocketBackend
+from holdfast.machine.controller.pairing.openclaw.channel_states import ChannelStates
 from holdfast.machine.controller.pairing.openclaw.connection import Link
 from holdfast.machine.controller.pairing.openclaw.device_key import KEY_FILE
 from holdfast.machine.controller.pairing.openclaw.json_store import JsonFiles, JsonSource
@@ -95,6 +96,7 @@ class PairingParts:
             agent.place, self._session, key_path=run_folder / KEY_FILE,
             on_open=self._opened, on_news=lambda: self._changed("devices"), log=log,
         )  # fmt: skip
+        self._channels = ChannelStates(self._link, on_change=on_change, log=log)
         self._reader = Reader(
             pairing, self._sources(pairing, agent.env, agent.place.home),
             env=agent.env, version=version, running_version=lambda: self._link.version,
@@ -137,6 +139,11 @@ class PairingParts:
         """Return how many requests are pending."""
         return self._cache.count
 
+    @property
+    def channel_trouble(self) -> str:
+        """Return which channels do not run, and why, or nothing."""
+        return self._channels.trouble
+
     def start(self) -> None:
         """Start reading in the background."""
         if not self._tasks:
@@ -146,6 +153,7 @@ class PairingParts:
             ]
             if self._uses_socket():
                 self._tasks.append(asyncio.create_task(self._link.run(), name="pairing-link"))
+                self._tasks.append(asyncio.create_task(self._channels.run(), name="channels"))
 
     async def close(self) -> None:
         """Stop reading and deciding."""

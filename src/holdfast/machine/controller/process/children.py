@@ -37,6 +37,7 @@ from holdfast.machine.controller.limits import (
     PURGE_ROUNDS_MAX,
     READ_BYTES,
 )
+from holdfast.machine.controller.process.tree import adopt_orphans
 
 CUT = " [cut]"
 
@@ -84,7 +85,6 @@ OnLine: TypeAlias = Callable[[Stream, str], None]
 OnExit: TypeAlias = Callable[[int], None]
 
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -245,7 +245,7 @@ class ChildProcesses:
 
     def open(self) -> None:
         """Start to adopt and reap; call once, in the main thread, with a running loop."""
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def launch(
@@ -373,14 +373,6 @@ class ChildProcesses:
                 self.strays_reaped += 1
             else:
                 child.finish(os.waitstatus_to_exitcode(status))
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal, such as SIGTERM."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
 
 
 def _ended_child() -> int | None:

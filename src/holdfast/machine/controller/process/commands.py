@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from holdfast.machine.controller.limits import CLOSE_TIMEOUT_S
 from holdfast.machine.controller.process.children import OnExit, OnLine
 from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
+from holdfast.machine.controller.process.tree import resident
 
 LOOK_S: Final = 0.25
 """Time between two checks of a running command's memory."""
@@ -24,7 +24,6 @@ LOOK_S: Final = 0.25
 KILLED_S: Final = 10.0
 """How long the lock waits for the end of a killed command."""
 
-_PAGE: Final = 4_096
 _KILLED: Final = -9
 
 P = TypeVar("P")
@@ -186,19 +185,5 @@ async def _watch(
             return "overtaken"
         if loop.time() >= until_s:
             return "timeout"
-        if bounds.bytes_max and _resident_bytes(child.session) > bounds.bytes_max:
+        if bounds.bytes_max and resident(child.session)[0] > bounds.bytes_max:
             return "memory"
-
-
-def _resident_bytes(pid: int) -> int:
-    """Return the memory of a process and its descendants in bytes; 0 after its end."""
-    found, left = 0, [pid]
-    while left:
-        current = Path("/proc", str(left.pop()))
-        try:
-            found += int((current / "statm").read_text().split()[1]) * _PAGE
-            for task in (current / "task").iterdir():
-                left += map(int, (task / "children").read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue  # it ended in between
-    return found

@@ -14,12 +14,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
+from holdfast.disk.process_environ import PROC, read_environ
 from holdfast.machine.controller.process.procfs import parse_session
 
 MARK: Final = "HOLDFAST_PROCESS_OF"
 """The variable in the agent's environment that names its home."""
 
-_PROC: Final = Path("/proc")
+KILL_ROUNDS_MAX: Final = 20
+"""Rounds of killing before giving up on processes that start others all the time."""
 
 
 def end_orphans(home: str, *, spared: Callable[[], Collection[int]]) -> int:
@@ -27,10 +29,17 @@ def end_orphans(home: str, *, spared: Callable[[], Collection[int]]) -> int:
 
     `spared` returns the sessions of our own commands, such as the version query, each time.
     """
-    return sum(kill(pid) for pid in find_orphans(home) if session_of(pid) not in spared())
+    ended, asked = 0, set[int]()
+    for _ in range(KILL_ROUNDS_MAX):  # one may start another between being found and being killed
+        found = {pid for pid in find_orphans(home) if session_of(pid) not in spared()} - asked
+        if not found:
+            break
+        asked |= found
+        ended += sum(map(kill, found))
+    return ended
 
 
-def find_orphans(home: str, proc: Path = _PROC) -> list[int]:
+def find_orphans(home: str, proc: Path = PROC) -> list[int]:
     """Return the living processes of an agent at `home`; zombies do not count."""
     return [
         int(entry.name)
@@ -39,11 +48,10 @@ def find_orphans(home: str, proc: Path = _PROC) -> list[int]:
     ]
 
 
-def belongs(pid: int, home: str, proc: Path = _PROC) -> bool:
+def belongs(pid: int, home: str, proc: Path = PROC) -> bool:
     """Return whether a process carries the mark of the agent at `home`."""
     try:
-        mark = f"{MARK}={home}".encode()
-        return mark in (proc / str(pid) / "environ").read_bytes().split(b"\0")
+        return f"{MARK}={home}".encode() in read_environ(pid, proc)
     except OSError:
         return False  # it ended, or belongs to another user
 
@@ -51,7 +59,7 @@ def belongs(pid: int, home: str, proc: Path = _PROC) -> bool:
 def session_of(pid: int) -> int:
     """Return the session of a process, 0 after its end."""
     try:
-        return parse_session((_PROC / str(pid) / "stat").read_text())
+        return parse_session((PROC / str(pid) / "stat").read_text())
     except OSError:
         return 0
 

@@ -27,6 +27,7 @@ from holdfast.machine.controller.report.facts import Delivered, Facts, Identity,
 from holdfast.relay.urls import whole_url
 from holdfast.wire.controller.checkin import BootCounters, CheckIn, CommandOutcome
 from holdfast.wire.controller.directive import Directive
+from holdfast.wire.parsers import json_as
 
 
 class Survey(Protocol):
@@ -225,7 +226,7 @@ class CheckIns:
         if not body:
             return
         try:
-            directive = msgspec.json.decode(body, type=Directive)
+            directive = json_as(Directive, body)
         except (msgspec.DecodeError, RecursionError) as error:
             self._last_error = "directive_unreadable"
             self._log.emit("checkin.directive_unreadable", error=brief(error))

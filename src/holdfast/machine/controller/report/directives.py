@@ -128,6 +128,8 @@ class Orders:
         return await self._command(command, self._supervisor)
 
     async def _command(self, command: Command, supervisor: Supervisor) -> CommandOutcome:
+        if supervisor.is_changing and command.name != "agent.stop":
+            return CommandOutcome(id=command.id, ok=False, code="version_changing")
         if command.name == "agent.start":
             started = supervisor.start()
             return CommandOutcome(id=command.id, ok=True, code="" if started else "already")

@@ -8,6 +8,7 @@ computes exact differences despite losses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import Version
@@ -16,8 +17,22 @@ from holdfast.machine.controller.observing.process import Told
 from holdfast.machine.controller.process.sampler import Sample
 from holdfast.machine.controller.settings import Reporting
 from holdfast.machine.controller.supervise import Exit, State
+from holdfast.machine.controller.supervise.state import Status
 from holdfast.wire.controller import checkin
 from holdfast.wire.limits import CLIMB_TEXT_MAX, CLIMBS_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
+
+AgentState: TypeAlias = Literal[
+    "starting",
+    "ready",
+    "unready",
+    "waiting",
+    "repairing",
+    "parked",
+    "blocked",
+    "stopping",
+    "stopped",
+]
+"""How an agent stands; see `CheckIn`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,8 @@ class Facts:
     steps: Steps | None = None
     pairing_epoch: int = 0
     pairing_count: int = 0
+    version_change: checkin.VersionChange | None = None
+    channel_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,50 @@ def build(
         recovery=recovery_of(state),
         start=None if facts.steps is None else start_of(facts.steps),
         climbs=climbs_of(state),
+        agent_state=agent_state_of(state),
+        failures=max(state.failures, state.clean_run),
+        failure=failure_of(state)[:REASON_MAX],
+        repair=state.repair or "",
+        next_try_at_ms=facts.stats.next_try_at_ms,
+        version_change=facts.version_change,
+        channel_trouble=facts.channel_trouble,
     )
+
+
+def agent_state_of(state: State) -> AgentState:
+    """Return how the agent stands, in one word."""
+    if state.repair is not None:
+        return "repairing"
+    if state.parked:
+        return "parked"
+    if state.blocked and not state.child:
+        return "blocked"
+    if state.status == "running":
+        if state.ready:
+            return "ready"
+        return "unready" if state.ready_by_ms is None or state.misses else "starting"
+    if state.status == "stopping":
+        asked = state.termination is None or state.termination.cause == "asked"
+        return ("starting" if state.again else "stopping") if asked else "unready"
+    return _STANDS[state.status]
+
+
+_STANDS: Final[dict[Status, AgentState]] = {
+    "starting": "starting",
+    "crashed": "waiting",
+    "stopped": "stopped",
+    "shutting_down": "stopping",
+}
+
+
+def failure_of(state: State) -> str:
+    """Return how the agent failed last, or nothing if it did not or was asked to end."""
+    last = state.last_exit
+    if last is None or last.requested or not max(state.failures, state.clean_run):
+        return ""
+    if last.cause and state.goodbye is not None:
+        return state.goodbye.reason
+    return last.signal or f"exit code {last.code}"
 
 
 def start_of(steps: Steps) -> checkin.Start | None:
@@ -143,10 +203,10 @@ def recovery_of(state: State) -> checkin.Recovery:
     """Return the state of the recovery in wire form."""
     ladder, verdict = state.ladder, state.verdict
     config, reason = "", ""
-    if state.trial is not None:
+    if state.trial is not None and not state.trial.of_version:
         config = "trial"
-    elif verdict is not None:
-        config = "healthy" if verdict.healthy else "rolled_back"
+    elif verdict is not None and not verdict.of_version:
+        config = verdict.word
         reason = verdict.reason
     return checkin.Recovery(
         rung=ladder.rung,
@@ -171,9 +231,12 @@ def climbs_of(state: State) -> tuple[checkin.Climb, ...]:
 
 
 def is_news(before: State, after: State) -> bool:
-    """Return whether to report at once: the recovery moved, or a trial ended."""
+    """Return whether to report at once: the agent, its recovery or a trial moved."""
     return (
         after.parked != before.parked
+        or agent_state_of(after) != agent_state_of(before)
+        or (after.failures, after.clean_run) != (before.failures, before.clean_run)
+        or after.retry_at_ms != before.retry_at_ms
         or after.blocked != before.blocked
         or after.ladder.rung != before.ladder.rung
         or after.ladder.held != before.ladder.held

@@ -82,7 +82,11 @@ def _note(state: State, event: Repaired) -> State:
         if trial is None:
             return state  # nothing has run yet with one that was changed meanwhile
         reason = state.repair_reason
-        failed = Verdict(trial.etag, healthy=False, reason=reason, at_ms=event.at_ms)
+        if not event.done:
+            reason = f"{reason}; nothing was rolled back: {event.detail}"
+        failed = Verdict(
+            trial.etag, healthy=False, reason=reason, at_ms=event.at_ms, rolled_back=event.done
+        )
         return replace(state, trial=None, verdict=failed)
     finished = ladders.finish(state.ladder, done=event.done, detail=event.detail)
     return replace(state, ladder=finished)

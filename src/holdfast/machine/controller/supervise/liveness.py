@@ -25,7 +25,7 @@ def spawned(policy: Policy, state: State, event: Spawned, now_ms: int) -> Step:
     if not event.child or event.child != state.child:
         return state, ()
     status: Status = "running" if state.status == "starting" else state.status
-    within_ms = policy.trial_ready_ms if state.trial is not None else policy.start_ms
+    within_ms = _ready_within_ms(policy, state) if state.trial is not None else policy.start_ms
     ready_by_ms = now_ms + within_ms if status == "running" else None
     # The gap to the next start is measured from here: starting a process may take a while.
     made = replace(
@@ -66,7 +66,7 @@ def probed(policy: Policy, state: State, event: Probed, now_ms: int) -> Step:
         return state, ()  # it has the start's time limit to become ready
     missed = _miss(state, event, now_ms)
     if state.ready and missed.misses >= policy.ready_misses:
-        by_ms = now_ms + policy.trial_ready_ms if _is_on_trial(state) else None
+        by_ms = now_ms + _ready_within_ms(policy, state) if _is_on_trial(state) else None
         missed = replace(missed, ready=False, ready_ms=None, settle_at_ms=None, ready_by_ms=by_ms)
     if _is_stuck(policy, missed, now_ms):
         for_s = (now_ms - (missed.silent_ms or now_ms)) // 1_000
@@ -98,7 +98,7 @@ def due(policy: Policy, state: State, event: Due, now_ms: int) -> Step:
         again = replace(state, kill_at_ms=now_ms + policy.kill_again_ms)
         return again, (Kill(state.child),)
     if _is_past(state.ready_by_ms, now_ms):
-        within_ms = policy.trial_ready_ms if _is_on_trial(state) else policy.start_ms
+        within_ms = _ready_within_ms(policy, state) if _is_on_trial(state) else policy.start_ms
         text = f"it was not ready within {within_ms // 1_000} s"
         return _give_up(policy, state, "slow", text, now_ms)
     if _is_past(state.settle_at_ms, now_ms):
@@ -141,6 +141,12 @@ def _is_ready(policy: Policy, state: State, now_ms: int) -> State:
 def _is_on_trial(state: State) -> bool:
     """Return whether the present child runs a configuration on trial."""
     return state.trial is not None and state.child > state.trial.after
+
+
+def _ready_within_ms(policy: Policy, state: State) -> int:
+    """Return the limit in which what is on trial has to be ready."""
+    assert state.trial is not None, "it is on trial"
+    return policy.version_ready_ms if state.trial.of_version else policy.trial_ready_ms
 
 
 def _is_stuck(policy: Policy, state: State, now_ms: int) -> bool:

@@ -37,6 +37,11 @@ class Process(Protocol):
 class Agent(Protocol):
     """The supervised agent: how its processes are started and probed."""
 
+    @property
+    def is_changing(self) -> bool:
+        """Return whether another version may be being given to it, so that nothing starts it."""
+        ...
+
     def spawn(
         self,
         on_exit: Callable[[int | None, str | None], None],

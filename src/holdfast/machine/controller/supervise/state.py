@@ -29,6 +29,9 @@ Repair: TypeAlias = Literal["mend", "roll_back"] | Rise
 Cause: TypeAlias = Literal["", "asked", "stuck", "slow"]
 """Why we ended a child: on request, no more answers, or not ready in time."""
 
+VERSION_TRIAL: Final = "version "
+"""How the name of a trial begins that is of a version, and not of a configuration."""
+
 HISTORY_MAX: Final = 16
 """Rungs recorded with their reasons."""
 
@@ -77,7 +80,7 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A changed configuration on trial, by a child made after child `after`.
+    """A changed configuration, or version, on trial, by a child made after child `after`.
 
     `etag` names it.
     """
@@ -85,15 +88,36 @@ class Trial:
     etag: str
     after: int
 
+    @property
+    def of_version(self) -> bool:
+        """Return whether a version is on trial."""
+        return self.etag.startswith(VERSION_TRIAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Result of the last trial."""
+    """Result of the last trial.
+
+    `rolled_back` is true if another configuration was put in the place of one that failed.
+    """
 
     etag: str
     healthy: bool
     reason: str
     at_ms: int
+    rolled_back: bool = False
+
+    @property
+    def of_version(self) -> bool:
+        """Return whether a version was on trial."""
+        return self.etag.startswith(VERSION_TRIAL)
+
+    @property
+    def word(self) -> Literal["healthy", "rolled_back", "failed"]:
+        """Return the result in a word."""
+        if self.healthy:
+            return "healthy"
+        return "rolled_back" if self.rolled_back else "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,20 @@ from holdfast.machine.observer.readers.parts import (
     event_id,
     stream_id,
 )
-from holdfast.machine.observer.readers.queries import Queries, Query, UnansweredError
+from holdfast.machine.observer.readers.queries import (
+    OtherSchemaError,
+    Queries,
+    Query,
+    UnansweredError,
+)
 from holdfast.machine.observer.readers.records import Record, oversized, read_record, to_ms
 from holdfast.wire.consent import ContentClass
 
 _T = TypeVar("_T")
 
 DATABASE: Final = "openclaw-agent.sqlite"
+_NS: Final = 1_000_000
+"""Nanoseconds of a millisecond."""
 _MODE_AT: Final = 18
 _WAL: Final = b"\2\2"
 """Bytes 18 and 19 of a database in WAL mode (https://sqlite.org/fileformat.html)."""
@@ -116,16 +123,25 @@ class Database(NamedTuple):
 
 
 class _Listed(NamedTuple):
-    """The sessions of a database, what that was then, and when it was looked at, in ms."""
+    """The sessions of a database, what that was then, and when it was looked at, in ms.
+
+    The stamp is None where it could not be looked at yet. `is_behind` if a later look failed;
+    `changed_ns` of the next one is then its own time, since the change was passed over.
+    """
 
     found: list[tuple[str, int]]
-    stamp: _Stamp
+    stamp: _Stamp | None
     at_ms: int
+    changed_ns: int
+    is_behind: bool = False
 
     def holds(self, stamp: _Stamp) -> bool:
         """Return whether there is nothing new: change times are coarse, see CHANGE_MARGIN_MS."""
-        quiet_ms = self.at_ms - stamp.changed_ns // 1_000_000
-        return self.stamp == stamp and quiet_ms > limits.CHANGE_MARGIN_MS
+        quiet_ms = self.at_ms - stamp.changed_ns // _NS
+        return not self.is_behind and self.stamp == stamp and quiet_ms > limits.CHANGE_MARGIN_MS
+
+
+_UNLISTED: Final = _Listed([], None, 0, 0)
 
 
 class SqliteTranscripts:
@@ -143,31 +159,50 @@ class SqliteTranscripts:
         if content != "transcripts":
             return
         before, self._listed = self._listed, {}
+        is_over = False
         for agent, folder in self._openclaw.agents():
             database = Database(folder / "agent" / DATABASE, self._openclaw.state, self._queries)
-            name = f"openclaw/{agent}"
-            try:
-                listed = self._list(database, before.get(database.path))
-            except UnansweredError as error:
-                yield Unread("transcripts", f"{name}/{DATABASE}", error)
-                if error.is_new:
-                    # One such read is enough for one look at the files.
-                    return
+            known = before.get(database.path, _UNLISTED)
+            if is_over:
+                self._listed[database.path] = known._replace(is_behind=True)
                 continue
-            except OSError:
-                # No database of ours to read, another schema, or busy: the next look tries again.
+            listed, unread = self._look(database, known)
+            if listed is None:
                 continue
             self._listed[database.path] = listed
+            name = f"openclaw/{agent}"
+            if unread is not None:
+                yield Unread("transcripts", f"{name}/{DATABASE}", unread)
+                # One read without an answer is enough for one look at the files.
+                is_over = isinstance(unread, UnansweredError) and unread.is_new
+                continue
             for session, newest in listed.found:
                 yield SqliteSession(
-                    database, f"{name}/{session}", session, newest, listed.stamp.changed_ns
+                    database, f"{name}/{session}", session, newest, listed.changed_ns
                 )
 
-    def _list(self, database: Database, listed: _Listed | None) -> _Listed:
-        stamp = database.stamp()
-        if listed is not None and listed.holds(stamp):
-            return listed
-        return _Listed(database.sessions(), stamp, self._clock.now_ms())
+    def _look(self, database: Database, known: _Listed) -> tuple[_Listed | None, OSError | None]:
+        """Return the sessions of a database, and why they cannot be read, if so.
+
+        None where there is no database of ours, or one with another schema. One that is busy, or
+        whose answer is not wanted any more, has those that it had.
+        """
+        try:
+            stamp = database.stamp()
+        except OSError:
+            return None, None
+        if known.holds(stamp):
+            return known, None
+        try:
+            found = database.sessions()
+        except OtherSchemaError:
+            return None, None
+        except OSError as error:
+            is_known = known.stamp is not None and not isinstance(error, UnansweredError)
+            return known._replace(is_behind=True), None if is_known else error
+        now_ms = self._clock.now_ms()
+        changed_ns = now_ms * _NS if known.is_behind else stamp.changed_ns
+        return _Listed(found, stamp, now_ms, changed_ns), None
 
 
 class SqliteSession(NamedTuple):

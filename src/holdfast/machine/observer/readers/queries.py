@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,10 +26,12 @@ from holdfast.machine.confine import sqlite_queries
 from holdfast.machine.confine.probing import PYTHON
 from holdfast.machine.confine.sandbox import isolated
 from holdfast.machine.observer import limits
+from holdfast.machine.signals import signal_name
 
 _T = TypeVar("_T")
-_PASSING: Final = frozenset({"SQLITE_BUSY", "SQLITE_ERROR"})
-"""Errors that are not worth a word: another one writes, or it has another schema."""
+_OTHER_SCHEMA: Final = "SQLITE_ERROR"
+_PASSING: Final = frozenset({"SQLITE_BUSY", _OTHER_SCHEMA})
+"""Errors for which a database is not left alone: another one writes, or it has another schema."""
 _QUICK_MS: Final = 1_000
 _CHUNK_BYTES: Final = 65_536
 _LOOK_MS: Final = 200
@@ -63,6 +64,10 @@ class SqliteError(OperationError):
     def __init__(self, path: Path, name: str) -> None:
         """Take which database, and the name."""
         super().__init__(f"{path.name}: {name}")
+
+
+class OtherSchemaError(SqliteError):
+    """SQLite knows no such table, or no such column: it is another program's, or release's."""
 
 
 class GivenUpError(OSError):
@@ -125,7 +130,8 @@ class Queries:
         if answer.error:
             took_ms = self._clock.steady_ms() - began_ms
             if answer.error in _PASSING and took_ms < _QUICK_MS:
-                raise SqliteError(path, answer.error)
+                kind_of = OtherSchemaError if answer.error == _OTHER_SCHEMA else SqliteError
+                raise kind_of(path, answer.error)
             raise self._remembered(path, answer.error[: limits.LABEL_CHARS_MAX])
         self._failed.pop(path, None)
         return rows
@@ -233,12 +239,5 @@ def _ended(process: subprocess.Popen[bytes]) -> _EndedError | _IdleError:
     except subprocess.TimeoutExpired:
         return _EndedError("what reads it closed its answers")
     if code < 0:
-        return _EndedError(f"reading it was ended by {_signal_name(-code)}")
+        return _EndedError(f"reading it was ended by {signal_name(-code)}")
     return _EndedError(f"what reads it ended with code {code}") if code else _IdleError()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -1,8 +1,7 @@
 -- name: corrections_all
 -- Corrections of every account, those received last first.
 SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
-    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
-    length(c.draft) > :preview OR length(c.final) > :preview,
+    substr(CAST(c.draft AS BLOB), 1, :preview), substr(CAST(c.final AS BLOB), 1, :preview),
     c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
     (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
 FROM corrections AS c
@@ -14,8 +13,7 @@ ORDER BY c.no DESC LIMIT :limit;
 -- name: corrections_account
 -- Corrections of one account, those received last first.
 SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
-    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
-    length(c.draft) > :preview OR length(c.final) > :preview,
+    substr(CAST(c.draft AS BLOB), 1, :preview), substr(CAST(c.final AS BLOB), 1, :preview),
     c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
     (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
 FROM corrections AS c
@@ -27,8 +25,7 @@ ORDER BY c.no DESC LIMIT :limit;
 -- name: corrections_brain
 -- Corrections of one brain, those received last first.
 SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
-    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
-    length(c.draft) > :preview OR length(c.final) > :preview,
+    substr(CAST(c.draft AS BLOB), 1, :preview), substr(CAST(c.final AS BLOB), 1, :preview),
     c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
     (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
 FROM corrections AS c
@@ -40,8 +37,7 @@ ORDER BY c.no DESC LIMIT :limit;
 -- name: corrections_found
 -- Those of some corrections that pass the filters, those received last first.
 SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
-    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
-    length(c.draft) > :preview OR length(c.final) > :preview,
+    substr(CAST(c.draft AS BLOB), 1, :preview), substr(CAST(c.final AS BLOB), 1, :preview),
     c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
     (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
 FROM corrections AS c
@@ -54,11 +50,11 @@ ORDER BY c.no DESC LIMIT :limit;
 -- name: correction
 -- One correction with all that is known of it.
 SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
-    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
-    length(c.draft) > :preview OR length(c.final) > :preview,
+    substr(CAST(c.draft AS BLOB), 1, :preview), substr(CAST(c.final AS BLOB), 1, :preview),
     c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
     (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash),
-    c.draft, c.final, c.context, c.classifications, c.event_ids, c.source, c.seq, c.sdk
+    c.draft, c.final, c.context, c.classifications, c.event_ids, c.source, c.seq, c.sdk,
+    c.was_cut
 FROM corrections AS c
 WHERE c.no = :no AND (:account IS NULL OR c.account = :account);
 
@@ -103,7 +99,7 @@ ORDER BY brain, last_ms DESC;
 -- name: hours
 -- New corrections of a brain by hour and severity.
 SELECT hour, severity, rows FROM hours
-WHERE brain = :brain AND hour >= :since AND severity <> '' ORDER BY hour;
+WHERE brain = :brain AND hour >= :since AND severity <> '' AND rows > 0 ORDER BY hour;
 
 -- name: refused_hours
 -- Refused rows of every brain in the latest hours.

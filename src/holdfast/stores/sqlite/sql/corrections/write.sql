@@ -17,7 +17,8 @@ ORDER BY c.no LIMIT 16;
 
 -- name: one_correction
 -- What a repeat may change of a correction.
-SELECT event_ids, via_ingest, via_single, via_sync, via_push, via_correct, severity, category
+SELECT brain, event_ids, at_ms, via_ingest, via_single, via_sync, via_push, via_correct,
+    severity, category, summary, edit_distance, classifications, context
 FROM corrections WHERE no = :no;
 
 -- name: take_numbers
@@ -44,8 +45,13 @@ INSERT OR IGNORE INTO cut_hashes (brain, cut_hash, scope, correction) VALUES :ro
 -- A correction came again, or by another route.
 UPDATE corrections SET event_ids = :event_ids, via_ingest = :via_ingest, via_single = :via_single,
     via_sync = :via_sync, via_push = :via_push, via_correct = :via_correct,
-    severity = :severity, category = :category
+    severity = :severity, category = :category, summary = :summary,
+    edit_distance = :edit_distance, classifications = :classifications, context = :context
 WHERE no = :no;
+
+-- name: texts
+-- The texts of a correction.
+SELECT draft, final FROM corrections WHERE no = :no;
 
 -- name: complete_correction!
 -- More of the texts came of a correction that was cut; what came may be cut itself, further on.

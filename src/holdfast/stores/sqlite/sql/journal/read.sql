@@ -67,19 +67,16 @@ WHERE actor = ? AND number > ? AND record IS NOT NULL ORDER BY number LIMIT ?;
 -- A policy by its hash.
 SELECT body FROM policies WHERE hash = ?;
 
--- name: quarantined_all
--- Quarantined events, newest first.
-SELECT actor, id, seq, tick, at_ms, outcome, body, version, source, cause, author, code, message,
-       accepted_ms
-FROM events WHERE outcome = 'quarantined' ORDER BY arrival DESC LIMIT ?;
-
--- name: quarantined_account
--- An account's quarantined events, newest first.
+-- name: quarantined
+-- Quarantined events, newest first: an account's, an actor's, after one; null is for any.
 SELECT events.actor, events.id, events.seq, events.tick, events.at_ms, events.outcome,
        events.body, events.version, events.source, events.cause, events.author, events.code,
        events.message, events.accepted_ms
-FROM events JOIN actors ON actors.address = events.actor
-WHERE events.outcome = 'quarantined' AND actors.account = ? ORDER BY events.arrival DESC LIMIT ?;
+FROM events LEFT JOIN actors ON actors.address = events.actor
+WHERE events.outcome = 'quarantined'
+  AND (?1 IS NULL OR actors.account = ?1) AND (?2 IS NULL OR events.actor = ?2)
+  AND (?3 IS NULL OR events.arrival < (SELECT arrival FROM events WHERE id = ?3 AND seq IS NOT NULL))
+ORDER BY events.arrival DESC LIMIT ?4;
 
 -- name: event_logged
 -- One stamped event, with its actor and that one's account.
@@ -98,12 +95,13 @@ FROM events LEFT JOIN actors ON actors.address = events.actor
 WHERE events.id = ? AND events.seq IS NULL;
 
 -- name: asked_all
--- The newest events that people or programs asked for.
+-- The newest events that people or programs asked for, before an arrival.
 SELECT events.actor, coalesce(actors.account, ''), events.arrival, events.id, events.seq,
        events.tick, events.at_ms, events.outcome, events.body, events.version, events.source, events.cause,
        events.author, events.code, events.message, events.accepted_ms
 FROM events LEFT JOIN actors ON actors.address = events.actor
 WHERE events.source IN ('api', 'cli')
+  AND events.arrival < ?
 ORDER BY events.arrival DESC LIMIT ?;
 
 -- name: asked_account
@@ -113,6 +111,7 @@ SELECT events.actor, actors.account, events.arrival, events.id, events.seq,
        events.author, events.code, events.message, events.accepted_ms
 FROM events JOIN actors ON actors.address = events.actor
 WHERE events.source IN ('api', 'cli') AND actors.account = ?
+  AND events.arrival < ?
 ORDER BY events.arrival DESC LIMIT ?;
 
 -- name: asked_actor_logged
@@ -122,6 +121,7 @@ SELECT events.actor, actors.account, events.arrival, events.id, events.seq,
        events.author, events.code, events.message, events.accepted_ms
 FROM events JOIN actors ON actors.address = events.actor
 WHERE events.actor = ? AND events.seq IS NOT NULL AND events.source IN ('api', 'cli')
+  AND events.arrival < ?
 ORDER BY events.seq DESC LIMIT ?;
 
 -- name: asked_actor_pending
@@ -131,6 +131,7 @@ SELECT events.actor, coalesce(actors.account, ''), events.arrival, events.id, ev
        events.author, events.code, events.message, events.accepted_ms
 FROM events LEFT JOIN actors ON actors.address = events.actor
 WHERE events.actor = ? AND events.seq IS NULL AND events.source IN ('api', 'cli')
+  AND events.arrival < ?
 ORDER BY events.arrival DESC LIMIT ?;
 
 -- name: account_actors
