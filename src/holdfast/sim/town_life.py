@@ -24,6 +24,7 @@ from holdfast.sim.town_world import Chances, TownWorld
 from holdfast.sim.towns import Result, TownLoop, repeat
 from holdfast.towns import events
 from holdfast.towns.definition import TOWN
+from holdfast.towns.limits import NUDGE_KEPT_MS
 from holdfast.towns.policy import Policy
 from holdfast.towns.reconcile import explain, reconcile
 from holdfast.towns.state import TERMINAL, Config, NewBead, State
@@ -325,6 +326,8 @@ class Life:
         loop = self.loop
         if any(self.loop.state.beads[one].due_ms for one in self._live()) or loop.probes:
             return
+        if loop.state.nudges:  # until they have expired, that is left to do
+            loop.pass_time(NUDGE_KEPT_MS)
         before = loop.result.events, len(loop.history)
         start = loop.folded.seq
         loop.pass_time(HOUR_MS)
