@@ -30,6 +30,7 @@ from holdfast.towns.state import (
     Role,
     Severity,
     Tables,
+    rests,
 )
 
 
@@ -296,7 +297,7 @@ def act(state: Tables, action: Action, policy: Policy, at: At) -> Work:
         case CreateLanding() | EndConvoy() | AskAboutConvoy() | FailBead() | Bump():
             return _about_work(state, action, policy, at)
         case _:
-            return _about_town(action, at)
+            return _about_town(state, action, at)
 
 
 # ------------------------------------------------------------------------------------- dispatch
@@ -543,19 +544,31 @@ def _about_work(state: Tables, action: Any, policy: Policy, at: At) -> Work:
 # ------------------------------------------------------------------------------- the town itself
 
 
-def _about_many(action: Retire | EndBeads | FreeBeads) -> intents.Intent:
-    """Return the intent of what is done to many entities, few at once."""
+def _about_many(state: Tables, action: Retire | EndBeads | FreeBeads) -> tuple[intents.Intent, ...]:
+    """Return the intent of what is done to many entities, few at once.
+
+    What leaves the state must still be over: an agent may have been given work since the rules
+    looked.
+    """
     match action:
         case Retire(keys=keys, again_ms=again_ms):
-            return intents.Retired(keys, again_ms)
+            over = tuple(key for key in keys if not _works(state, key))
+            return (intents.Retired(over, again_ms),) if over else ()
         case EndBeads(beads=beads):
-            return intents.BeadsEnded(beads, ENDED_EVERY_MS)
+            return (intents.BeadsEnded(beads, ENDED_EVERY_MS),)
         case FreeBeads(beads=beads):
-            return intents.BeadsFreed(beads)
+            return (intents.BeadsFreed(beads),)
 
 
-def _about_town(action: Any, at: At) -> Work:
+def _works(state: Tables, key: str) -> bool:
+    agent = state.agents.get(key[2:]) if key.startswith("a/") else None
+    return agent is not None and not rests(agent)
+
+
+def _about_town(state: Tables, action: Any, at: At) -> Work:
     match action:
+        case Retire() | EndBeads() | FreeBeads():
+            return Work(intents=_about_many(state, action))
         case OpenBreaker(until_ms=until_ms, tell=tell):
             notice = (out.notice("breaker_opened", SELF, at, "critical"),) if tell else ()
             return Work(intents=(intents.BreakerOpened(until_ms),), effects=notice)
@@ -570,8 +583,6 @@ def _about_town(action: Any, at: At) -> Work:
             return Work(intents=(intents.BudgetChanged(exhausted),), effects=notice)
         case EndDrain():
             return Work(intents=(events.DrainEnded(),))
-        case Retire() | EndBeads() | FreeBeads():
-            return Work(intents=(_about_many(action),))
         case Alert(number=number, about=about):
             alerted = (intents.ViolationAlerted(number, about),)
             return Work(

@@ -484,6 +484,11 @@ def busy(state: State) -> int:
     return counted(state, "busy-role", "polecat") + counted(state, "busy-role", "refinery")
 
 
+def rests(agent: Agent) -> bool:
+    """Return whether an agent has no work; a mayor is kept for the work that comes."""
+    return agent.status == "idle" and not agent.hook and agent.role != "mayor"
+
+
 def asked_ms(bead: Bead) -> int:
     """Return when somebody was asked by an escalation: as it was made, or made more severe."""
     known = bead.escalation

@@ -257,6 +257,20 @@ def test_what_ended_leaves_the_state_in_parts_with_time_between_them(
     assert not town.state.ended
 
 
+def test_an_agent_that_is_given_work_as_it_would_leave_the_state_stays() -> None:
+    town = Town(code_review=False, town_agents_max=1)
+    town.sling("b1")
+    town.do(events.BeadCancelled("b1", "closed"))
+    town.answer(town.call(ports.StartCall), Ok(ports.Begun()))
+    town.answer(town.call(ports.StopCall), Ok(ports.Ended()))
+    (agent,) = town.state.agents.values()
+    assert (agent.status, agent.hook) == ("idle", "")
+    town.now_ms = agent.due_ms
+    town.sling("b2")
+    assert town.rules()[-2:] == ["beads.assign", "retention"]
+    assert town.agent(agent.id).hook == town.bead("b2").id
+
+
 def waiting(count: int, **fields: Any) -> tuple[events.BeadCreated, ...]:
     """Return issues that wait for the bead x."""
     many = (NewBead(id=f"b{one}", rig="r", blocked_by=("x",)) for one in range(count))

@@ -15,10 +15,10 @@ from holdfast.towns.rules.view import Findings, View
 from holdfast.towns.state import (
     SEVERITIES,
     TERMINAL,
-    Agent,
     Bead,
     Severity,
     Violation,
+    rests,
     spent_today,
 )
 
@@ -193,7 +193,7 @@ def retention(view: View) -> Findings:
     every_ms = view.policy.retired_every_ms
     ended, now_ms = view.state.ended, view.now_ms
     keys = ended.first_up_to(now_ms, RETIRED_MAX) if every_ms else sorted(ended.up_to(now_ms))
-    keys += [f"a/{agent.id}" for agent in view.due("a") if _rests(agent)]
+    keys += [f"a/{agent.id}" for agent in view.due("a") if rests(agent)]
     keys += [f"v/{one.id}" for one in view.due("v") if one.status == "resolved"]
     if keys:
         taken: Any = tuple(keys[:RETIRED_MAX])
@@ -201,7 +201,3 @@ def retention(view: View) -> Findings:
             rule="retention", reason="it ended long ago", entity=SELF, keys=taken,
             again_ms=every_ms if len(keys) >= RETIRED_MAX else 0, expect=act.saw(view.state),
         )  # fmt: skip
-
-
-def _rests(agent: Agent) -> bool:
-    return agent.status == "idle" and not agent.hook and agent.role != "mayor"
